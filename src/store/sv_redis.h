@@ -1,0 +1,68 @@
+/*
+ * Redis over hiredis async, for an event loop: one pipelined connection.
+ *
+ * Every command that was accepted gets exactly one callback, unless forgotten.
+ * A NULL reply means: no answer, it may or may not have been executed.
+ * Callbacks run from the loop, never from inside sv_redis_command().
+ * Writes of one loop turn leave in one system call.
+ */
+
+#ifndef SV_REDIS_H
+#define SV_REDIS_H
+
+#include "../io/sv_loop.h"
+
+#include <hiredis/hiredis.h>
+#include <stddef.h>
+
+
+typedef struct sv_redis_s          sv_redis_t;
+typedef struct sv_redis_command_s  sv_redis_command_t;
+
+typedef void (*sv_redis_reply_pt)(void *data, const redisReply *reply);   /* reply valid during the callback */
+
+typedef struct {
+    const char          *address;       /* numeric, or NULL with `path' */
+    int                  port;
+    const char          *path;          /* unix socket */
+    const char          *password;      /* may be NULL */
+    int                  database;
+    unsigned             silence_ms;    /* no reply while one is due for this long: the connection is dropped */
+    unsigned             max_in_flight;
+    const char *const   *scripts;       /* Lua texts, loaded on every connect */
+    unsigned             n_scripts;
+    /* Connected, authenticated, scripts loaded: the server's run id (INFO). Ready only after it returns. May be NULL. */
+    void               (*on_ready)(void *data, const char *run_id);
+    void               (*on_lost)(void *data);     /* may be NULL */
+    void                *data;
+} sv_redis_conf_t;
+
+typedef struct {
+    int       ready;
+    int       overdue;          /* the oldest reply is later than late_ms asked for in sv_redis_late() */
+    unsigned  in_flight;
+    uint64_t  connects, losses, commands, errors;
+} sv_redis_stats_t;
+
+
+sv_redis_t *sv_redis_create(sv_loop_t *loop, const sv_redis_conf_t *conf);   /* strings are copied; NULL: out of memory */
+void sv_redis_destroy(sv_redis_t *redis);                                    /* calls back everything in flight with NULL first */
+
+/* Is the oldest command in flight unanswered for more than `ms'? Then ask PostgreSQL at once instead of queueing behind it. */
+int sv_redis_late(const sv_redis_t *redis, unsigned ms);
+
+int sv_redis_ready(const sv_redis_t *redis);
+
+/* NULL: not ready or too many in flight; no callback will come. Arguments are copied. handler may be NULL (reply is dropped). */
+sv_redis_command_t *sv_redis_command(sv_redis_t *redis, int argc, const char **argv,
+    const size_t *argvlen, sv_redis_reply_pt handler, void *data);
+
+/* EVALSHA of scripts[script]; on NOSCRIPT the text is sent once with EVAL. argv: keys, then arguments. */
+sv_redis_command_t *sv_redis_script(sv_redis_t *redis, unsigned script, int n_keys,
+    int argc, const char **argv, const size_t *argvlen, sv_redis_reply_pt handler, void *data);
+
+void sv_redis_forget(sv_redis_command_t *command);
+
+void sv_redis_stats(const sv_redis_t *redis, sv_redis_stats_t *stats);
+
+#endif /* SV_REDIS_H */
