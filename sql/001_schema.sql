@@ -66,8 +66,8 @@ $$;
 -- (ref_n) by sv.ref_clock; nothing is deleted, a deleted row is a tombstone.
 
 create table sv.ref_clock (
-  only  boolean  not null primary key default true check (only),
-  n     bigint   not null
+  one_row  boolean  not null primary key default true check (one_row),
+  n        bigint   not null
 );
 
 insert into sv.ref_clock (n) values (0);
@@ -252,9 +252,9 @@ create table sv.audit_chain (
 );
 
 create table sv.audit_head (
-  only  boolean  not null primary key default true check (only),
-  n     bigint   not null,
-  hash  bytea    not null
+  one_row  boolean  not null primary key default true check (one_row),
+  n        bigint   not null,
+  hash     bytea    not null
 );
 
 insert into sv.audit_head (n, hash) values (0, '\x0000000000000000000000000000000000000000000000000000000000000000');
