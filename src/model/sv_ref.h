@@ -6,9 +6,14 @@
  * readers that take no lock.  The block has two halves; a generation lives in
  * one of them.  Changes are appended: a newer entry is linked in front of the
  * older one with one release store, so a reader sees the old or the new, never
- * a mixture.  When a half is full, or when a writer died between begin() and
- * end(), the generation is read again whole into the other half, and published
- * by one store.  If it does not fit, the old copy stays and is marked full.
+ * a mixture, and the writer may be killed after any instruction.  When half of
+ * the free room is used up, the live entries are copied to the other half, a
+ * few with every change, and that half is published by one store.
+ *
+ * A whole read from the database goes to the other half, too: at first, when
+ * the database became another one (sv_ref_set_epoch), and when copying made no
+ * room.  If that does not fit, the old copy stays and is marked full.  A whole
+ * read whose writer died is begun again.
  *
  * Readers copy what they need; nothing returned points into the block.
  * A reader that was stopped for so long that its half was reused notices it
@@ -82,6 +87,7 @@ typedef struct {
     int       full;                     /* the last complete read did not fit */
     size_t    used, size;               /* of the half in use */
     uint32_t  credentials, locations, products, lots;   /* live entries */
+    uint32_t  bad;                      /* rows that could not be read, kept in their safe form */
 } sv_ref_stats_t;
 
 
@@ -95,15 +101,33 @@ void sv_ref_stats(sv_ref_t *ref, sv_ref_stats_t *stats);
 #define SV_REF_EPOCH  64
 void sv_ref_epoch(sv_ref_t *ref, char out[SV_REF_EPOCH]);
 
-/* The writer. `size' of the block; old contents are kept when it was initialised before with the same size and layout version. */
+/*
+ * The writer.  `block' is aligned to 8 bytes; old contents are kept when it was
+ * initialised before with the same size and layout version.  NULL: too small or too large.
+ */
 sv_ref_t *sv_ref_init(void *block, size_t size);
+
+/* When what stands before the last slash changes, the next begin() asks for a whole read. */
 void sv_ref_set_epoch(sv_ref_t *ref, const char *epoch);
 
-/* Start: where to read from; `whole' is set when the copy has to be read from the beginning (first time, torn, full half). */
+/*
+ * Start: with rows of a number greater than `*n', or with all of them when
+ * `whole' is set.  What a writer that died had begun is given up.
+ */
 void sv_ref_begin(sv_ref_t *ref, int *whole, uint64_t *n);
+
+/*
+ * SV_REF_FULL: abort(); the next begin() asks for a whole read, or that was one and does not fit.
+ * SV_REF_BAD_ROW: to be logged; go on.  The row is kept in the form that permits least (credential,
+ * location: unknown; lot: recalled; product: withdrawn if it may be), and counted in stats.bad until it is mended.
+ */
 sv_ref_rc_t sv_ref_apply(sv_ref_t *ref, const sv_ref_row_t *row);
-void sv_ref_end(sv_ref_t *ref, uint64_t now_ms);       /* caught up: publish, fresh now */
-void sv_ref_abort(sv_ref_t *ref);                      /* give a begun whole read up; what was published stays */
+
+/* Caught up: publish.  `now_ms': when the last page was asked for. */
+void sv_ref_end(sv_ref_t *ref, uint64_t now_ms);
+
+/* Give up what was begun; what was published stays. */
+void sv_ref_abort(sv_ref_t *ref);
 
 sv_role_t sv_role_parse(const char *word);             /* SV_ROLE_NONE: no such role */
 const char *sv_role_word(sv_role_t role);
