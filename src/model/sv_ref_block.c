@@ -187,6 +187,7 @@ sv_ref_clear(sv_ref_t *ref, unsigned half)
     h = &ref->half[half];
 
     h->n = 0;
+    h->floor = UINT64_MAX;
     h->identity = ref->identity;
     h->used = ref->buckets / 2;
     h->mark = h->used;
@@ -207,7 +208,7 @@ sv_ref_append(sv_ref_t *ref, unsigned half, const sv_ref_key_t *key, unsigned fl
     h = &ref->half[half];
     old = sv_ref_find(ref, half, key, &entry);
 
-    if (old != 0 ? entry.n >= n : flags == SV_REF_DELETED) {
+    if (old != 0 ? entry.n >= n : (flags == SV_REF_DELETED && n <= h->floor)) {
         return SV_REF_OK;
     }
 
@@ -273,6 +274,8 @@ sv_ref_copy_some(sv_ref_t *ref, unsigned entries)
 
     from = sv_ref_current(ref);
     to = sv_ref_other(ref);
+
+    ref->half[to].floor = ref->half[from].n;
 
     for ( /* void */ ; entries > 0 && ref->copied < ref->half[from].used; entries--) {
         at = (uint32_t) ref->copied;

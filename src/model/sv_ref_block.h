@@ -83,6 +83,7 @@ typedef struct {
 
 typedef struct {
     uint64_t       n;
+    uint64_t       floor;                           /* a deletion up to here of what is not in the half is left out */
     uint64_t       identity;
     uint64_t       used;                            /* words, from the start of the half */
     uint64_t       mark;                            /* `used' when the half was new */

@@ -96,6 +96,7 @@ sv_ref_end(sv_ref_t *ref, uint64_t now_ms)
     h = &ref->half[half];
 
     sv_ref_set(&h->n, ref->pending);
+    h->floor = ref->pending;
 
     if (ref->mode == SV_REF_WHOLE) {
         h->mark = h->used;
