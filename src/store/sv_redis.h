@@ -39,8 +39,8 @@ typedef struct {
 
 typedef struct {
     int       ready;
-    int       overdue;          /* the oldest reply is later than late_ms asked for in sv_redis_late() */
     unsigned  in_flight;
+    unsigned  oldest_ms;        /* how long the oldest command has waited for its reply; 0: none */
     uint64_t  connects, losses, commands, errors;
 } sv_redis_stats_t;
 
