@@ -45,16 +45,15 @@ server_user()
     fi
 }
 
-# as_server COMMAND..: run it as the servers' user
-as_server()
-{
-    if is_root; then
-        setpriv --reuid="$(server_user)" --regid="$(id -g "$(server_user)")" \
-            --clear-groups -- "$@"
-    else
-        "$@"
-    fi
-}
+# Put before a command, it runs as the servers' user.
+drop=()
+if is_root; then
+    id "$(server_user)" >/dev/null 2>&1 || die "there is no user $(server_user) (SV_USER)"
+    [ "$(id -u "$(server_user)")" -ne 0 ] || die "the servers do not run as root, choose another SV_USER"
+    drop=(setpriv --reuid="$(server_user)" --regid="$(id -g "$(server_user)")" --clear-groups --)
+fi
+
+as_server() { "${drop[@]}" "$@"; }
 
 # The newest PostgreSQL on this machine that has a server.
 pg_bindir()
