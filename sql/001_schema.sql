@@ -88,10 +88,10 @@ create table sv.product (
 
 create index product_ref_n on sv.product (ref_n);
 
--- A lot becomes known when it is first loaded (expiry set).  One that was
--- recalled before its first load has a row without expiry.  A load says
---   insert ... on conflict (gtin, lot) do update set expiry = excluded.expiry where lot.expiry is null
--- so that it locks no row that a recall may want.
+-- A lot becomes known when it is first loaded (expiry set); one that was
+-- recalled before has a row without expiry.  A load must not hold the row of a
+-- lot it merely finds, a recall may be waiting for it:
+--   insert ... on conflict do nothing;  update ... where expiry is null
 create table sv.lot (
   gtin         bigint       not null,
   lot          text         collate "C" not null,

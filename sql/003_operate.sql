@@ -46,7 +46,7 @@ begin
   from sv.pack k
   where k.gtin = p_gtin and k.serial = p_serial;
 
-  found := v_pack.gtin is not null;
+  verify_read.found := v_pack.gtin is not null;
   state := v_pack.state;
   version := v_pack.version;
   lot := v_pack.lot;
