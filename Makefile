@@ -49,10 +49,10 @@ PROGRAMS    := $(if $(PARSE_OBJS),$(BUILD)/sv-parse) \
 .SECONDARY:
 
 all: $(PROGRAMS)
-	
+	@:
 
 unit: $(TESTS)
-	
+	@:
 
 $(BUILD)/sv-parse: $(PARSE_OBJS) $(PURE_OBJS)
 	@echo "  LD     $@"
