@@ -62,8 +62,12 @@ $(BUILD)/serial-verify-worker: $(WORKER_OBJS) $(LIB_OBJS)
 	@echo "  LD     $@"
 	@$(CC) $(SV_LDFLAGS) $(LDFLAGS) -o $@ $^ $(WORKER_LIBS)
 
-$(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(TEST_HELP) $(LIB_OBJS) \
-                 $(filter-out $(WORKER_MAIN),$(WORKER_OBJS))
+# an archive: a test takes what it needs, and may include a source file itself
+$(BUILD)/obj/unit.a: $(TEST_HELP) $(LIB_OBJS) $(filter-out $(WORKER_MAIN),$(WORKER_OBJS))
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/obj/unit.a
 	@mkdir -p $(@D)
 	@echo "  LD     $@"
 	@$(CC) $(SV_LDFLAGS) $(LDFLAGS) -o $@ $^ -lcmocka $(WORKER_LIBS)

@@ -81,7 +81,7 @@ build_module()
 # build_all plain|asan [MAKE TARGET..]
 build_all()
 {
-    local variant=$1 out=$SV_BUILD san='' cflags ldflags
+    local variant=$1 out=$SV_BUILD san='' failed=0 cflags ldflags
     shift
 
     cflags="-g -O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=2 -Wformat -Werror=format-security"
@@ -98,12 +98,11 @@ build_all()
     exec 8> "$out/.lock"
     flock 8
 
-    make -j "$(jobs_wanted)" --no-print-directory BUILD="$out" SAN="$san" "${@:-all}" >&2
-    if [ -f ngx_serial_verify_module.c ]; then
-        build_module "$out" "$cflags" "$ldflags"
-    fi
+    make -j "$(jobs_wanted)" --no-print-directory BUILD="$out" SAN="$san" -k "${@:-all}" >&2 || failed=1
+    build_module "$out" "$cflags" "$ldflags"
 
     exec 8>&-
+    [ "$failed" -eq 0 ] || die "not everything compiles"
 }
 
 build_main()
