@@ -335,7 +335,8 @@ sv_redis_connected(sv_redis_t *redis)
 
     redis->connects++;
     redis->state = SV_REDIS_SETUP;
-    redis->reader = redisReaderCreate();
+    redis->unfinished = 0;
+    redis->reader = sv_redis_reader_create(redis);
 
     if (redis->reader == NULL || sv_redis_setup(redis) != 0) {
         sv_redis_conn_close(redis, "out of memory");
@@ -391,6 +392,7 @@ sv_redis_read(sv_redis_t *redis)
     }
 
     redis->heard = redis->loop->now(redis->loop);
+    redis->unfinished += (size_t) n;
 
     if (redisReaderFeed(redis->reader, buf, (size_t) n) != REDIS_OK) {
         sv_redis_conn_close(redis, "out of memory");
@@ -419,6 +421,7 @@ sv_redis_process(sv_redis_t *redis)
             break;
         }
 
+        redis->unfinished = 0;
         rc = sv_redis_answer(redis, reply);
 
         freeReplyObject(reply);
@@ -434,7 +437,7 @@ sv_redis_process(sv_redis_t *redis)
         }
     }
 
-    if (redis->reader->len - redis->reader->pos > SV_REDIS_MAX_REPLY) {
+    if (redis->unfinished > SV_REDIS_MAX_REPLY) {
         sv_redis_conn_close(redis, "a reply without an end");
     }
 }

@@ -63,6 +63,11 @@ struct sv_redis_s {
     unsigned             proved:1;          /* a command was answered on this connection */
 
     redisReader         *reader;
+#if (HIREDIS_MAJOR == 0)
+    redisReplyObjectFunctions   reader_fn;
+    redisReplyObjectFunctions  *reader_default;
+#endif
+    size_t               unfinished;        /* bytes read since the last complete reply */
     sv_redis_buf_t       out;
     sv_redis_queue_t     queue;             /* expected replies, oldest first */
     sv_redis_queue_t     idle;              /* command structs to use again */
@@ -117,6 +122,10 @@ void sv_redis_conn_ready(sv_redis_t *redis);
 
 /* sv_redis_setup.c: queues what a new connection has to say first. 0, or -1 when out of memory. */
 int sv_redis_setup(sv_redis_t *redis);
+
+
+/* sv_redis_reader.c: NULL when out of memory */
+redisReader *sv_redis_reader_create(sv_redis_t *redis);
 
 
 /* sv_redis_script.c: 1 when the reply was NOSCRIPT and the command is in the queue again */

@@ -199,6 +199,14 @@ sv_test_loop_logged(sv_test_loop_t *t, const char *text)
 }
 
 
+void
+sv_test_loop_forget_log(sv_test_loop_t *t)
+{
+    t->log_len = 0;
+    t->log[0] = '\0';
+}
+
+
 static sv_watch_t *
 sv_test_watch(sv_loop_t *loop, int fd, sv_io_pt handler, void *data)
 {

@@ -49,5 +49,6 @@ int sv_test_loop_until(sv_test_loop_t *t, sv_test_condition_pt condition,
 void sv_test_loop_advance(sv_test_loop_t *t, unsigned ms);
 
 int sv_test_loop_logged(sv_test_loop_t *t, const char *text);
+void sv_test_loop_forget_log(sv_test_loop_t *t);
 
 #endif /* SV_TEST_LOOP_H */
