@@ -1,0 +1,161 @@
+/*
+ * serial-verify-worker: the map of the program.
+ *
+ * One process a role under a supervisor; every role may be killed at any
+ * instant and started again without loss or double effect, because what it
+ * did is in the same PostgreSQL transaction as the note that it was done.
+ *
+ *   svw_main       command line              svw_supervise   processes of the roles
+ *   svw_conf       configuration file        svw_log         log
+ *   svw_db         PostgreSQL                svw_redis       Redis
+ *   svw_ingest     the role: one file after the other
+ *   svw_inbox        which files are complete, claiming and filing them
+ *   svw_load         one file: stage, merge, report
+ *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
+ *   svw_item         checks of one item      svw_spool       what does not fit in memory
+ *   svw_stage        items -> staging table  svw_merge       staging table -> packs, lot by lot
+ *   svw_report       report beside the file
+ *   svw_relay      the role: outbox -> Redis, audit chain
+ *   svw_housekeeping the role: partitions, purges
+ *   svw_cmd_*      commands for people       svw_status, svw_progress  what they see
+ */
+
+#ifndef SVW_H
+#define SVW_H
+
+#include "../gs1/sv_gs1.h"
+#include "../model/sv_record.h"
+
+#include <libpq-fe.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/types.h>
+
+
+#define SVW_VERSION      "0.1.0"
+#define SVW_MAX_REDIS    16
+#define SVW_TEXT         256            /* messages, values quoted in them */
+
+/* exit codes */
+#define SVW_EXIT_OK      0
+#define SVW_EXIT_FAILED  1              /* understood, tried, and refused or failed */
+#define SVW_EXIT_USAGE   2              /* bad arguments, bad configuration */
+#define SVW_EXIT_BUSY    3              /* PostgreSQL cannot be reached: try again */
+
+
+/* configuration: svw_conf.c */
+
+typedef enum { SVW_ON_ERROR_SKIP, SVW_ON_ERROR_NONE } svw_on_error_t;
+typedef enum { SVW_UNKNOWN_REJECT, SVW_UNKNOWN_CREATE } svw_unknown_t;
+
+#define SVW_ROLE_INGEST        0x01
+#define SVW_ROLE_RELAY         0x02
+#define SVW_ROLE_HOUSEKEEPING  0x04
+#define SVW_ROLE_ALL           0x07
+
+typedef struct {
+    char            *file;              /* where it was read from, NULL: defaults */
+    char            *postgres;
+    char            *redis[SVW_MAX_REDIS];
+    unsigned         n_redis;
+    char            *redis_user;
+    char            *redis_password_file;
+    char            *inbox;
+    char            *done;
+    char            *rejected;
+    char            *log;               /* NULL: stderr */
+    char            *pid_file;
+    unsigned         roles;
+    unsigned         log_level;
+    svw_on_error_t   on_error;
+    svw_unknown_t    unknown_products;
+    unsigned         max_errors;        /* listed in a report; beyond: counted */
+    unsigned         settle;            /* this and all below: ms */
+    unsigned         scan_interval;
+    unsigned         relay_interval;
+    unsigned         relay_batch;       /* rows */
+    unsigned         redis_timeout;
+    unsigned         cache_ttl;
+    unsigned         housekeeping_interval;
+    unsigned         months_ahead;      /* months */
+    unsigned         idempotency_keep;
+    unsigned         drain_timeout;
+} svw_conf_t;
+
+/* 0, or -1 with file, line and reason in `error' */
+int svw_conf_read(svw_conf_t *conf, const char *file, char error[SVW_TEXT]);
+void svw_conf_free(svw_conf_t *conf);
+unsigned svw_role_parse(const char *word);      /* 0: no such role */
+const char *svw_role_word(unsigned role);
+
+
+/* log: svw_log.c. The only state of the process that every file may reach. */
+
+enum { SVW_LOG_ERROR, SVW_LOG_WARN, SVW_LOG_NOTICE, SVW_LOG_INFO, SVW_LOG_DEBUG };
+
+int svw_log_open(const char *path, unsigned level, const char *name);     /* -1: errno */
+void svw_log_name(const char *name);
+void svw_log(unsigned level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+
+/* signals and time: svw_supervise.c */
+
+int svw_stopping(void);                 /* SIGTERM or SIGINT arrived: finish what is begun and leave */
+void svw_stop_signals(unsigned drain_timeout);
+void svw_pause(unsigned ms);            /* ends early when stopping */
+int64_t svw_now_ms(void);               /* monotonic */
+sv_day_t svw_today(void);
+int svw_supervise(svw_conf_t *conf, unsigned roles);
+
+
+/* PostgreSQL: svw_db.c */
+
+typedef struct {
+    PGconn      *pg;
+    const char  *conninfo;
+    const char  *name;                  /* application_name */
+    unsigned     backoff;               /* ms */
+    char         error[SVW_TEXT];       /* of the last failure, one line */
+    char         sqlstate[6];
+} svw_db_t;
+
+typedef enum { SVW_DB_OK, SVW_DB_ERROR, SVW_DB_LOST, SVW_DB_RETRY } svw_db_rc_t;
+
+void svw_db_init(svw_db_t *db, const char *conninfo, const char *name);
+void svw_db_close(svw_db_t *db);
+int svw_db_connect(svw_db_t *db);       /* once; 0, or -1 with db->error */
+int svw_db_ensure(svw_db_t *db);        /* with pauses, until connected (0) or stopping (-1) */
+
+/*
+ * Text parameters and rows.  *result is NULL unless SVW_DB_OK and the caller
+ * clears it.  SVW_DB_ERROR: PostgreSQL refused, db->error says why.
+ * SVW_DB_RETRY: refused, and the same may succeed now (deadlock, lock_timeout).
+ * SVW_DB_LOST: no connection; whether it had an effect is not known.
+ */
+svw_db_rc_t svw_db_query(svw_db_t *db, PGresult **result, const char *sql, int n, const char *const *params);
+svw_db_rc_t svw_db_do(svw_db_t *db, const char *sql, int n, const char *const *params);
+svw_db_rc_t svw_db_failed(svw_db_t *db, PGresult *result);
+void svw_uuid(char out[37]);
+const char *svw_col(const PGresult *result, int row, const char *name);     /* NULL: SQL null */
+int64_t svw_col_int(const PGresult *result, int row, const char *name);
+
+
+/* the roles and the commands */
+
+int svw_ingest_run(svw_conf_t *conf);
+int svw_relay_run(svw_conf_t *conf);
+int svw_housekeeping_run(svw_conf_t *conf);
+
+typedef struct {
+    svw_conf_t  *conf;
+    int          argc;                  /* without the program's own options; argv[0] is the command */
+    char       **argv;
+} svw_command_t;
+
+int svw_cmd_recall(svw_command_t *command);
+int svw_cmd_load(svw_command_t *command);
+int svw_cmd_load_file(svw_command_t *command);
+int svw_cmd_key(svw_command_t *command);
+int svw_cmd_status(svw_command_t *command);
+
+#endif /* SVW_H */

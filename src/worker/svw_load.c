@@ -1,0 +1,497 @@
+#include "svw_load.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+
+#define SVW_TELL_EVERY  2000            /* ms */
+
+
+static svw_load_rc_t svw_load_digest(svw_load_t *load);
+static int svw_load_format(svw_load_t *load);
+static svw_load_rc_t svw_load_begin(svw_load_t *load, char action[8]);
+static svw_load_rc_t svw_load_run(svw_load_t *load);
+static svw_load_rc_t svw_load_finish(svw_load_t *load);
+static json_t *svw_load_report(svw_load_t *load);
+static void svw_load_count(svw_load_t *load, const char *reason, int64_t n);
+static json_t *svw_load_reasons(const svw_load_t *load);
+
+
+svw_file_rc_t
+svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *name, int bar, json_t **report, int32_t *load_id)
+{
+    char            action[8];
+    svw_load_t      load;
+    svw_file_rc_t   rc;
+
+    load = (svw_load_t) { .conf = conf, .db = db, .fd = fd, .name = name, .bar = bar, .today = svw_today() };
+    *report = NULL;
+    *load_id = 0;
+    action[0] = '\0';
+
+    load.errors = json_array();
+    load.told = svw_now_ms();
+
+    if (load.errors == NULL) {
+        svw_load_stop(&load, SVW_LOAD_FAILED, "out of memory");
+
+    } else if (svw_load_digest(&load) == SVW_LOAD_OK
+               && svw_load_format(&load) == 0
+               && svw_load_begin(&load, action) == SVW_LOAD_OK
+               && strcmp(action, "load") == 0)
+    {
+        svw_log(SVW_LOG_INFO, "%s: load %d begins, %" PRId64 " bytes of %s", name, (int) load.id, load.size, load.format);
+
+        if (svw_load_run(&load) == SVW_LOAD_OK || load.rc == SVW_LOAD_REFUSED) {
+            svw_load_finish(&load);
+        }
+    }
+
+    if (load.bar) {
+        svw_progress_end(&load);
+    }
+
+    svw_stage_free(&load);
+
+    if (load.rc == SVW_LOAD_OK || load.rc == SVW_LOAD_REFUSED) {
+        *report = svw_load_report(&load);
+    }
+
+    if (*report != NULL) {
+        *load_id = load.id;
+        json_object_set_new(*report, "already_loaded", json_boolean(strcmp(action, "skip") == 0));
+        rc = strcmp(json_string_value(json_object_get(*report, "state")), "rejected") == 0
+             ? SVW_FILE_REJECTED : SVW_FILE_DONE;
+
+    } else {
+        svw_log(load.rc == SVW_LOAD_FAILED ? SVW_LOG_ERROR : SVW_LOG_WARN, "%s: not loaded yet: %s", name,
+                load.note[0] != '\0' ? load.note : db->error);
+        rc = load.rc == SVW_LOAD_FAILED ? SVW_FILE_LATER : SVW_FILE_AGAIN;
+    }
+
+    json_decref(load.errors);
+
+    return rc;
+}
+
+
+int
+svw_load_item(svw_load_t *load, const svw_item_t *item)
+{
+    return svw_stage_item(load, item);
+}
+
+
+void
+svw_load_fault(svw_load_t *load, const svw_fault_t *fault)
+{
+    char     value[128];
+    json_t  *error;
+
+    if (!fault->skipped) {
+        load->rejected += fault->lines;
+    }
+
+    svw_load_count(load, fault->reason, fault->lines > 0 ? fault->lines : 1);
+
+    if (json_array_size(load->errors) >= load->conf->max_errors) {
+        return;
+    }
+
+    svw_printable(value, sizeof(value), fault->value);
+
+    error = json_pack("{s:I, s:I, s:s, s:b}", "line", (json_int_t) fault->line, "lines", (json_int_t) fault->lines,
+                      "reason", fault->reason, "skipped", fault->skipped);
+
+    if (fault->element != NULL) {
+        json_object_set_new(error, "element", json_string(fault->element));
+    }
+
+    if (fault->value.data != NULL) {
+        json_object_set_new(error, "value", json_string(value));
+    }
+
+    json_array_append_new(load->errors, error);
+}
+
+
+int
+svw_load_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t identity[SVW_DIGEST],
+    const uint8_t facts[SVW_DIGEST])
+{
+    load->events++;
+
+    return svw_stage_event(load, event, line, identity, facts);
+}
+
+
+int
+svw_load_refuse(svw_load_t *load, const char *fmt, ...)
+{
+    va_list  args;
+
+    if (load->rc == SVW_LOAD_OK) {
+        va_start(args, fmt);
+        vsnprintf(load->note, sizeof(load->note), fmt, args);
+        va_end(args);
+        load->rc = SVW_LOAD_REFUSED;
+    }
+
+    return -1;
+}
+
+
+int
+svw_load_stop(svw_load_t *load, svw_load_rc_t rc, const char *fmt, ...)
+{
+    va_list  args;
+
+    if (load->rc == SVW_LOAD_OK || load->rc == SVW_LOAD_REFUSED) {
+        va_start(args, fmt);
+        vsnprintf(load->note, sizeof(load->note), fmt, args);
+        va_end(args);
+        load->rc = rc;
+    }
+
+    return -1;
+}
+
+
+int
+svw_load_read(svw_load_t *load, unsigned char *buf, size_t *n)
+{
+    ssize_t  got;
+
+    if (svw_stopping()) {
+        return svw_load_stop(load, SVW_LOAD_RETRY, "stopping");
+    }
+
+    do {
+        got = read(load->fd, buf, SVW_READ);
+    } while (got == -1 && errno == EINTR);
+
+    if (got == -1) {
+        return svw_load_stop(load, SVW_LOAD_FAILED, "read: %s", strerror(errno));
+    }
+
+    load->bytes += got;
+    *n = (size_t) got;
+
+    if (load->bytes > load->size) {
+        return svw_load_stop(load, SVW_LOAD_FAILED, "the file grew while it was read");
+    }
+
+    return got > 0;
+}
+
+
+/* Called between statements: the connection is free. */
+void
+svw_load_progress(svw_load_t *load)
+{
+    int          merging;
+    char         id[16], bytes[24], lines[24], lots[24];
+    int64_t      now;
+    const char  *params[4];
+
+    merging = load->lots > 0;
+
+    if (load->bar) {
+        svw_progress_bar(load, merging ? "merging lots" : "reading",
+                         merging ? load->lots_merged + load->lots_unknown : load->bytes,
+                         merging ? load->lots : load->size);
+    }
+
+    now = svw_now_ms();
+
+    if (now - load->told < SVW_TELL_EVERY) {
+        return;
+    }
+
+    load->told = now;
+
+    snprintf(id, sizeof(id), "%d", (int) load->id);
+    snprintf(bytes, sizeof(bytes), "%" PRId64, load->bytes);
+    snprintf(lines, sizeof(lines), "%" PRId64, load->lines);
+    snprintf(lots, sizeof(lots), "%" PRId64, load->lots_merged);
+
+    params[0] = id;
+    params[1] = bytes;
+    params[2] = lines;
+    params[3] = lots;
+
+    /* a lost connection shows at the next statement that matters */
+    (void) svw_db_do(load->db, "select sv.load_progress($1, $2, $3, $4)", 4, params);
+
+    if (merging) {
+        svw_log(SVW_LOG_NOTICE, "%s: load %d: %" PRId64 " of %" PRId64 " lots merged", load->name, (int) load->id,
+                load->lots_merged, load->lots);
+    } else {
+        svw_log(SVW_LOG_NOTICE, "%s: load %d: %" PRId64 " lines, %d %% read", load->name, (int) load->id, load->lines,
+                (int) (load->bytes * 100 / (load->size > 0 ? load->size : 1)));
+    }
+}
+
+
+static svw_load_rc_t
+svw_load_digest(svw_load_t *load)
+{
+    int            rc;
+    size_t         n;
+    EVP_MD_CTX    *ctx;
+    struct stat    st;
+    unsigned char  buf[SVW_READ];
+
+    if (fstat(load->fd, &st) != 0) {
+        svw_load_stop(load, SVW_LOAD_FAILED, "fstat: %s", strerror(errno));
+        return load->rc;
+    }
+
+    load->size = st.st_size;
+
+    ctx = EVP_MD_CTX_new();
+    if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1) {
+        EVP_MD_CTX_free(ctx);
+        svw_load_stop(load, SVW_LOAD_FAILED, "no SHA-256 from OpenSSL");
+        return load->rc;
+    }
+
+    while ((rc = svw_load_read(load, buf, &n)) == 1) {
+        EVP_DigestUpdate(ctx, buf, n);
+    }
+
+    EVP_DigestFinal_ex(ctx, load->digest, NULL);
+    EVP_MD_CTX_free(ctx);
+
+    if (rc == 0 && (load->bytes != load->size || lseek(load->fd, 0, SEEK_SET) != 0)) {
+        svw_load_stop(load, SVW_LOAD_FAILED, "the file changed while it was read");
+    }
+
+    load->bytes = 0;
+
+    return load->rc;
+}
+
+
+/* By what it holds; the name decides nothing. */
+static int
+svw_load_format(svw_load_t *load)
+{
+    size_t         i;
+    ssize_t        n;
+    unsigned char  buf[512];
+
+    n = pread(load->fd, buf, sizeof(buf), 0);
+    if (n == -1) {
+        return svw_load_stop(load, SVW_LOAD_FAILED, "read: %s", strerror(errno));
+    }
+
+    i = n >= 3 && memcmp(buf, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+
+    while (i < (size_t) n && (buf[i] == ' ' || buf[i] == '\t' || buf[i] == '\r' || buf[i] == '\n')) {
+        i++;
+    }
+
+    load->format = i < (size_t) n && (buf[i] == '{' || buf[i] == '[') ? "epcis_json" : "csv";
+
+    return 0;
+}
+
+
+static svw_load_rc_t
+svw_load_begin(svw_load_t *load, char action[8])
+{
+    char          digest[2 * SVW_DIGEST + 3], size[24], host[65];
+    size_t        i;
+    PGresult     *result;
+    svw_db_rc_t   rc;
+    const char   *params[5];
+
+    memcpy(digest, "\\x", 2);
+
+    for (i = 0; i < SVW_DIGEST; i++) {
+        snprintf(digest + 2 + 2 * i, 3, "%02x", load->digest[i]);
+    }
+
+    snprintf(size, sizeof(size), "%" PRId64, load->size);
+
+    if (gethostname(host, sizeof(host)) != 0) {
+        host[0] = '\0';
+    }
+
+    host[sizeof(host) - 1] = '\0';
+
+    params[0] = digest;
+    params[1] = load->name;
+    params[2] = load->format;
+    params[3] = size;
+    params[4] = host;
+
+    rc = svw_db_query(load->db, &result, "select load_id, action from sv.load_begin($1, $2, $3, $4, $5)", 5, params);
+
+    if (rc != SVW_DB_OK) {
+        svw_load_stop(load, rc == SVW_DB_ERROR ? SVW_LOAD_FAILED : SVW_LOAD_RETRY, "PostgreSQL: %s", load->db->error);
+        return load->rc;
+    }
+
+    load->id = (int32_t) svw_col_int(result, 0, "load_id");
+    snprintf(action, 8, "%s", svw_col(result, 0, "action"));
+    PQclear(result);
+
+    return SVW_LOAD_OK;
+}
+
+
+static svw_load_rc_t
+svw_load_run(svw_load_t *load)
+{
+    int  rc;
+
+    if (svw_stage_open(load) != SVW_LOAD_OK) {
+        return load->rc;
+    }
+
+    rc = strcmp(load->format, "csv") == 0 ? svw_feed_csv(load) : svw_feed_json(load);
+
+    if (rc != 0 || load->rc != SVW_LOAD_OK) {
+        return load->rc;
+    }
+
+    if (svw_stage_close(load) != SVW_LOAD_OK) {
+        return load->rc;
+    }
+
+    return svw_merge(load);
+}
+
+
+static svw_load_rc_t
+svw_load_finish(svw_load_t *load)
+{
+    char          id[16], lines[24], rejected[24], events[24], skipped[24], merged[24];
+    char         *errors, *reasons;
+    json_t       *counts;
+    svw_db_rc_t   rc;
+    const char   *params[11];
+
+    /* a COPY that was given up with its connection */
+    if (load->rc == SVW_LOAD_REFUSED) {
+        svw_stage_free(load);
+
+        if (svw_db_ensure(load->db) != 0) {
+            svw_load_stop(load, SVW_LOAD_RETRY, "stopping");
+            return load->rc;
+        }
+    }
+
+    snprintf(id, sizeof(id), "%d", (int) load->id);
+    snprintf(lines, sizeof(lines), "%" PRId64, load->lines);
+    snprintf(rejected, sizeof(rejected), "%" PRId64, load->rejected);
+    snprintf(events, sizeof(events), "%" PRId64, load->events);
+    snprintf(skipped, sizeof(skipped), "%" PRId64, load->events_skipped);
+    snprintf(merged, sizeof(merged), "%" PRId64, load->lots_merged);
+
+    counts = svw_load_reasons(load);
+    reasons = json_dumps(counts, JSON_COMPACT);
+    errors = json_dumps(load->errors, JSON_COMPACT|JSON_ENSURE_ASCII);
+
+    params[0] = id;
+    params[1] = svw_stage_name(load);
+    params[2] = load->rc == SVW_LOAD_REFUSED ? "rejected"
+                : load->rejected == 0 ? "loaded" : load->lots_merged > 0 ? "partial" : "rejected";
+    params[3] = load->rc == SVW_LOAD_REFUSED ? load->note
+                : load->rejected > 0 && load->lots_merged == 0 ? "nothing in it could be loaded" : NULL;
+    params[4] = lines;
+    params[5] = rejected;
+    params[6] = events;
+    params[7] = skipped;
+    params[8] = merged;
+    params[9] = reasons;
+    params[10] = errors;
+
+    rc = svw_db_do(load->db, "select sv.load_finish($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)", 11, params);
+
+    free(reasons);
+    free(errors);
+    json_decref(counts);
+
+    if (rc != SVW_DB_OK) {
+        svw_load_stop(load, rc == SVW_DB_ERROR ? SVW_LOAD_FAILED : SVW_LOAD_RETRY, "PostgreSQL: %s", load->db->error);
+        return load->rc;
+    }
+
+    if (load->stage != NULL) {
+        svw_stage_forget(load);
+    }
+
+    svw_log(SVW_LOG_NOTICE, "%s: load %d: %s, %" PRId64 " lines, %" PRId64 " rejected, %" PRId64 " lots%s%s", load->name,
+            (int) load->id, params[2], load->lines, load->rejected, load->lots_merged, params[3] != NULL ? ": " : "",
+            params[3] != NULL ? params[3] : "");
+
+    return load->rc;
+}
+
+
+static json_t *
+svw_load_report(svw_load_t *load)
+{
+    char          id[16];
+    json_t       *report;
+    PGresult     *result;
+    svw_db_rc_t   rc;
+    const char   *params[1];
+
+    snprintf(id, sizeof(id), "%d", (int) load->id);
+    params[0] = id;
+
+    rc = svw_db_query(load->db, &result, "select sv.load_report($1)", 1, params);
+
+    if (rc != SVW_DB_OK) {
+        return NULL;
+    }
+
+    report = PQgetisnull(result, 0, 0) ? NULL : json_loads(PQgetvalue(result, 0, 0), 0, NULL);
+    PQclear(result);
+
+    return report;
+}
+
+
+static void
+svw_load_count(svw_load_t *load, const char *reason, int64_t n)
+{
+    unsigned  i;
+
+    for (i = 0; i < load->n_counts; i++) {
+        if (strcmp(load->counts[i].reason, reason) == 0) {
+            load->counts[i].n += n;
+            return;
+        }
+    }
+
+    if (i < SVW_REASONS) {
+        load->counts[i] = (svw_count_t) { reason, n };
+        load->n_counts++;
+    }
+}
+
+
+static json_t *
+svw_load_reasons(const svw_load_t *load)
+{
+    json_t    *counts;
+    unsigned   i;
+
+    counts = json_object();
+
+    for (i = 0; i < load->n_counts; i++) {
+        json_object_set_new(counts, load->counts[i].reason, json_integer(load->counts[i].n));
+    }
+
+    return counts;
+}

@@ -1,0 +1,148 @@
+/*
+ * Loading one commissioning file: what its parts share.
+ *
+ * A reader (svw_feed_csv, svw_feed_json) turns bytes into items and faults; it
+ * never holds more than a bounded piece of the file.  svw_load owns the counts
+ * and hands good items to svw_stage.
+ */
+
+#ifndef SVW_LOAD_H
+#define SVW_LOAD_H
+
+#include "svw.h"
+
+#include <jansson.h>
+
+
+#define SVW_DIGEST      32
+#define SVW_READ        (64 * 1024)
+#define SVW_REASONS     64
+#define SVW_NO_TIME     INT64_MIN
+
+/* One pack as a file names it; spans are valid during the call. */
+typedef struct {
+    uint64_t     gtin;
+    sv_span_t    serial;
+    sv_span_t    lot;
+    sv_day_t     expiry;
+    int64_t      event_ms;              /* SVW_NO_TIME: not given */
+    sv_span_t    market;                /* empty: not given */
+    int64_t      line;
+    int32_t      event;                 /* 0: not from an event */
+} svw_item_t;
+
+typedef struct {
+    int64_t      line;
+    int64_t      lines;                 /* packs it stands for */
+    const char  *element;               /* column, or where in the document; NULL: the line */
+    sv_span_t    value;                 /* what stood there */
+    const char  *reason;                /* a stable word, see svw_reason_text */
+    int          skipped;               /* left to others, not wrong */
+} svw_fault_t;
+
+typedef struct {
+    const char  *word;
+    const char  *text;
+} svw_reason_t;
+
+typedef struct {
+    const char  *reason;
+    int64_t      n;
+} svw_count_t;
+
+typedef struct svw_stage_s  svw_stage_t;
+typedef struct svw_spool_s  svw_spool_t;
+
+typedef enum {
+    SVW_LOAD_OK,
+    SVW_LOAD_REFUSED,                   /* the file as a whole: load->note */
+    SVW_LOAD_RETRY,                     /* PostgreSQL went away, or we are stopping: nothing is decided */
+    SVW_LOAD_FAILED                     /* this host: no space, no memory, a read error */
+} svw_load_rc_t;
+
+typedef struct {
+    svw_conf_t     *conf;
+    svw_db_t       *db;
+    svw_stage_t    *stage;
+    const char     *name;               /* printable */
+    const char     *format;
+    int             fd;
+    int64_t         size;
+    uint8_t         digest[SVW_DIGEST];
+    int32_t         id;
+    int64_t         bytes;              /* read */
+    int64_t         lines, rejected;
+    int64_t         events, events_skipped;
+    int64_t         lots, lots_merged, lots_unknown;
+    json_t         *errors;             /* at most conf->max_errors */
+    svw_count_t     counts[SVW_REASONS];
+    unsigned        n_counts;
+    sv_day_t        today;
+    svw_load_rc_t   rc;                 /* the first thing that ended the reading */
+    char            note[SVW_TEXT];
+    int             bar;                /* show progress on the terminal */
+    int             waiting;            /* do not give up when PostgreSQL goes away */
+    int64_t         told;               /* when progress was last told */
+} svw_load_t;
+
+
+/* svw_load.c: a file that is open and claimed. `report' is set (may be NULL when there is none), the caller frees it. */
+typedef enum { SVW_FILE_DONE, SVW_FILE_REJECTED, SVW_FILE_AGAIN, SVW_FILE_LATER } svw_file_rc_t;
+
+svw_file_rc_t svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *name, int bar, json_t **report,
+    int32_t *load_id);
+
+/* for the readers: 0 to go on, -1 to stop (load->rc says why) */
+int svw_load_item(svw_load_t *load, const svw_item_t *item);
+void svw_load_fault(svw_load_t *load, const svw_fault_t *fault);
+int svw_load_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t identity[SVW_DIGEST],
+    const uint8_t facts[SVW_DIGEST]);
+int svw_load_refuse(svw_load_t *load, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int svw_load_stop(svw_load_t *load, svw_load_rc_t rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int svw_load_read(svw_load_t *load, unsigned char *buf, size_t *n);      /* 1 read, 0 at the end, -1 stop */
+void svw_load_progress(svw_load_t *load);
+
+/* readers */
+int svw_feed_csv(svw_load_t *load);
+int svw_feed_json(svw_load_t *load);
+
+/* svw_item.c: NULL, or the reason */
+const char *svw_check_gtin(sv_span_t text, uint64_t *gtin);
+const char *svw_check_serial(sv_span_t text);
+const char *svw_check_lot(sv_span_t text);
+const char *svw_check_expiry(sv_span_t text, sv_day_t today, sv_day_t *expiry);
+const char *svw_check_time(sv_span_t text, int64_t *ms);
+const char *svw_check_market(sv_span_t text);
+const char *svw_check_gln(sv_span_t text);
+const char *svw_reason_text(const char *reason);
+void svw_printable(char *out, size_t cap, sv_span_t text);      /* for logs and reports: valid ASCII */
+
+/* svw_stage.c */
+svw_load_rc_t svw_stage_open(svw_load_t *load);
+int svw_stage_item(svw_load_t *load, const svw_item_t *item);
+int svw_stage_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t *identity, const uint8_t *facts);
+svw_load_rc_t svw_stage_close(svw_load_t *load);        /* everything sent, lots listed */
+void svw_stage_free(svw_load_t *load);                  /* drops the tables */
+void svw_stage_forget(svw_load_t *load);                /* they are dropped already */
+const char *svw_stage_name(const svw_load_t *load);
+
+/* svw_merge.c */
+svw_load_rc_t svw_merge(svw_load_t *load);
+
+/* svw_spool.c: a queue of bytes, in memory as long as it is small, else in a file without a name */
+svw_spool_t *svw_spool_new(void);
+int svw_spool_put(svw_spool_t *spool, const void *data, size_t len);     /* -1: errno */
+int svw_spool_rewind(svw_spool_t *spool);                                /* from writing to reading */
+int svw_spool_get(svw_spool_t *spool, void *data, size_t len);           /* 1, 0 at the end, -1 */
+void svw_spool_reset(svw_spool_t *spool);
+void svw_spool_free(svw_spool_t *spool);
+
+/* svw_report.c */
+int svw_report_write(int dir, const char *name, const json_t *report);   /* NAME.report.json and NAME.report.txt; -1: errno */
+void svw_report_print(FILE *out, const json_t *report);
+
+/* svw_progress.c */
+void svw_progress_bar(const svw_load_t *load, const char *phase, int64_t done, int64_t total);
+void svw_progress_end(const svw_load_t *load);
+
+#endif /* SVW_LOAD_H */

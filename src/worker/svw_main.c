@@ -1,0 +1,275 @@
+#include "svw.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+
+#define SVW_CONF_DEFAULT  "/etc/serial-verify/worker.conf"
+
+
+typedef struct {
+    const char  *name;
+    int        (*run)(svw_command_t *command);
+    const char  *usage;
+} svw_main_command_t;
+
+
+static int svw_cmd_run(svw_command_t *command);
+static int svw_cmd_check(svw_command_t *command);
+static int svw_check_dir(const char *name, const char *path);
+static void svw_help(FILE *out);
+
+
+static const svw_main_command_t  svw_main_commands[] = {
+    { "run", svw_cmd_run,
+      "run [--role ingest|relay|housekeeping]\n\n"
+      "Runs the roles of the configuration, one process each, in the foreground. --role runs one\n"
+      "role in this process. SIGTERM and SIGINT end it after the lot or batch at hand; SIGHUP reads\n"
+      "the configuration again and opens the log again.\n" },
+    { "load-file", svw_cmd_load_file,
+      "load-file FILE\n\n"
+      "Loads one commissioning file (CSV or EPCIS 2.0 JSON-LD) now and prints its report. The file\n"
+      "stays where it is. Exit code 1 when any line was rejected.\n" },
+    { "load", svw_cmd_load,
+      "load products|locations|keys FILE.csv\n\n"
+      "Loads reference data: all rows, or none when a row is bad. The columns are in docs/worker.md.\n" },
+    { "key", svw_cmd_key,
+      "key create --gln GLN [--days N]\n"
+      "       serial-verify-worker key revoke --key KEY | --sha256 HEX\n\n"
+      "create prints a new API key of a location, once: only its SHA-256 is stored.\n" },
+    { "recall", svw_cmd_recall,
+      "recall --gtin GTIN --lot LOT --reason TEXT [--reference TEXT]\n\n"
+      "Recalls a lot; every gateway knows it within a second. The lot need not be loaded yet.\n" },
+    { "lift-recall", svw_cmd_recall,
+      "lift-recall --gtin GTIN --lot LOT --reason TEXT [--reference TEXT]\n\n"
+      "Takes the recall of a lot back.\n" },
+    { "withdraw", svw_cmd_recall,
+      "withdraw --gtin GTIN --reason TEXT [--reference TEXT]\n\n"
+      "Withdraws a product.\n" },
+    { "lift-withdrawal", svw_cmd_recall,
+      "lift-withdrawal --gtin GTIN --reason TEXT [--reference TEXT]\n\n"
+      "Takes the withdrawal of a product back.\n" },
+    { "status", svw_cmd_status,
+      "status [--json] [--load N]\n\n"
+      "Says what the worker is doing: loads, outbox, chain, housekeeping. --load prints the report of one load.\n" },
+    { NULL, NULL, NULL }
+};
+
+
+int
+main(int argc, char **argv)
+{
+    int                        i, check;
+    char                       error[SVW_TEXT];
+    svw_conf_t                 conf;
+    const char                *file;
+    svw_command_t              command;
+    const svw_main_command_t  *c;
+
+    file = SVW_CONF_DEFAULT;
+    check = 0;
+
+    for (i = 1; i < argc && argv[i][0] == '-'; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            svw_help(stdout);
+            return SVW_EXIT_OK;
+        }
+
+        if (strcmp(argv[i], "--version") == 0) {
+            printf("serial-verify-worker %s\n", SVW_VERSION);
+            return SVW_EXIT_OK;
+        }
+
+        if (strcmp(argv[i], "--check") == 0) {
+            check = 1;
+        } else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc) {
+            file = argv[++i];
+        } else {
+            fprintf(stderr, "serial-verify-worker: unknown option \"%s\", see --help\n", argv[i]);
+            return SVW_EXIT_USAGE;
+        }
+    }
+
+    for (c = svw_main_commands; i < argc && c->name != NULL && strcmp(c->name, argv[i]) != 0; c++) { /* void */ }
+
+    if (!check) {
+        if (i == argc) {
+            svw_help(stderr);
+            return SVW_EXIT_USAGE;
+        }
+
+        if (c->name == NULL) {
+            fprintf(stderr, "serial-verify-worker: unknown command \"%s\", see --help\n", argv[i]);
+            return SVW_EXIT_USAGE;
+        }
+
+        if (i + 1 < argc && (strcmp(argv[i + 1], "--help") == 0 || strcmp(argv[i + 1], "-h") == 0)) {
+            printf("usage: serial-verify-worker [-c FILE] %s", c->usage);
+            return SVW_EXIT_OK;
+        }
+    }
+
+    if (svw_conf_read(&conf, file, error) != 0) {
+        fprintf(stderr, "serial-verify-worker: %s\n", error);
+        svw_conf_free(&conf);
+        return SVW_EXIT_USAGE;
+    }
+
+    command = (svw_command_t) { .conf = &conf, .argc = argc - i, .argv = argv + i };
+
+    i = check ? svw_cmd_check(&command) : c->run(&command);
+
+    svw_conf_free(&conf);
+
+    return i;
+}
+
+
+static int
+svw_cmd_run(svw_command_t *command)
+{
+    int           rc;
+    unsigned      role;
+    svw_conf_t   *conf;
+
+    conf = command->conf;
+    role = 0;
+
+    if (command->argc == 3 && strcmp(command->argv[1], "--role") == 0) {
+        role = svw_role_parse(command->argv[2]);
+
+        if (role == 0) {
+            fprintf(stderr, "serial-verify-worker: no such role \"%s\": ingest, relay or housekeeping\n",
+                    command->argv[2]);
+            return SVW_EXIT_USAGE;
+        }
+
+    } else if (command->argc != 1) {
+        fprintf(stderr, "serial-verify-worker: run takes --role ROLE or nothing\n");
+        return SVW_EXIT_USAGE;
+    }
+
+    if (((role ? role : conf->roles) & SVW_ROLE_INGEST) && conf->inbox == NULL) {
+        fprintf(stderr, "serial-verify-worker: %s: the role ingest needs \"inbox\"\n", conf->file);
+        return SVW_EXIT_USAGE;
+    }
+
+    if (svw_log_open(conf->log, conf->log_level, role ? svw_role_word(role) : "main") != 0) {
+        fprintf(stderr, "serial-verify-worker: log \"%s\": %s\n", conf->log, strerror(errno));
+        return SVW_EXIT_USAGE;
+    }
+
+    if (role == 0) {
+        return svw_supervise(conf, conf->roles);
+    }
+
+    svw_stop_signals(conf->drain_timeout);
+
+    rc = role == SVW_ROLE_INGEST ? svw_ingest_run(conf)
+         : role == SVW_ROLE_RELAY ? svw_relay_run(conf) : svw_housekeeping_run(conf);
+
+    return rc;
+}
+
+
+/* Everything that can be known without changing anything. */
+static int
+svw_cmd_check(svw_command_t *command)
+{
+    int          bad;
+    svw_db_t     db;
+    PGresult    *result;
+    svw_conf_t  *conf;
+
+    conf = command->conf;
+    bad = 0;
+
+    if (conf->inbox != NULL) {
+        bad |= svw_check_dir("inbox", conf->inbox);
+        bad |= svw_check_dir("done", conf->done);
+        bad |= svw_check_dir("rejected", conf->rejected);
+    }
+
+    if (conf->redis_password_file != NULL && access(conf->redis_password_file, R_OK) != 0) {
+        fprintf(stderr, "redis_password_file \"%s\": %s\n", conf->redis_password_file, strerror(errno));
+        bad = 1;
+    }
+
+    svw_db_init(&db, conf->postgres, "serial-verify-worker check");
+
+    if (svw_db_connect(&db) != 0) {
+        fprintf(stderr, "postgres: %s\n", db.error);
+        bad = 1;
+
+    } else {
+        if (svw_db_query(&db, &result, "select sv.worker_status()", 0, NULL) != SVW_DB_OK) {
+            fprintf(stderr, "postgres: %s (are all migrations applied, and is this the role sv_worker?)\n", db.error);
+            bad = 1;
+        }
+
+        PQclear(result);
+    }
+
+    svw_db_close(&db);
+
+    if (!bad) {
+        printf("%s: ok\n", conf->file);
+    }
+
+    return bad ? SVW_EXIT_USAGE : SVW_EXIT_OK;
+}
+
+
+static int
+svw_check_dir(const char *name, const char *path)
+{
+    struct stat  st;
+
+    if (stat(path, &st) != 0) {
+        /* made at the start when it is missing, if its parent is there */
+        if (errno == ENOENT && strcmp(name, "inbox") != 0) {
+            return 0;
+        }
+
+        fprintf(stderr, "%s \"%s\": %s\n", name, path, strerror(errno));
+        return 1;
+    }
+
+    if (!S_ISDIR(st.st_mode)) {
+        fprintf(stderr, "%s \"%s\": is not a directory\n", name, path);
+        return 1;
+    }
+
+    if (access(path, R_OK|W_OK|X_OK) != 0) {
+        fprintf(stderr, "%s \"%s\": %s\n", name, path, strerror(errno));
+        return 1;
+    }
+
+    return 0;
+}
+
+
+static void
+svw_help(FILE *out)
+{
+    size_t                     len;
+    const svw_main_command_t  *c;
+
+    fprintf(out, "usage: serial-verify-worker [-c FILE] COMMAND [ARGUMENTS]\n"
+                 "       serial-verify-worker [-c FILE] --check\n"
+                 "       serial-verify-worker --help | --version\n\n"
+                 "commands, each with --help:\n");
+
+    for (c = svw_main_commands; c->name != NULL; c++) {
+        len = strcspn(c->usage, "\n");
+        fprintf(out, "  %.*s\n", (int) len, c->usage);
+    }
+
+    fprintf(out, "\nThe configuration is read from %s unless -c says otherwise.\n"
+                 "Exit codes: 0 done, 1 refused or failed, 2 bad arguments or configuration,\n"
+                 "3 PostgreSQL cannot be reached (try again).\n", SVW_CONF_DEFAULT);
+}

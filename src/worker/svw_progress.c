@@ -1,0 +1,33 @@
+#include "svw_load.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+
+#define SVW_BAR  30
+
+
+/* one line of the terminal, written over and over */
+void
+svw_progress_bar(const svw_load_t *load, const char *phase, int64_t done, int64_t total)
+{
+    int  filled, percent;
+
+    percent = total > 0 ? (int) (done * 100 / total) : 100;
+    filled = percent * SVW_BAR / 100;
+
+    fprintf(stderr, "\r%-12s [%.*s%*s] %3d %%  %" PRId64 " lines", phase, filled, "##############################",
+            SVW_BAR - filled, "", percent, load->lines);
+    fflush(stderr);
+}
+
+
+void
+svw_progress_end(const svw_load_t *load)
+{
+    (void) load;
+
+    /* the bar leaves the line to what follows */
+    fprintf(stderr, "\r%70s\r", "");
+    fflush(stderr);
+}
