@@ -1,0 +1,613 @@
+/*
+ * What the client sent: target, headers, JSON body -> pack and order.
+ * Every refusal names the element, the place and the reason.
+ */
+
+#include "ngx_sv.h"
+#include "../gs1/sv_gs1.h"
+
+#include <jansson.h>
+
+
+/* AI numbers */
+#define NGX_SV_AI_GTIN    1
+#define NGX_SV_AI_LOT     10
+#define NGX_SV_AI_EXPIRY  17
+#define NGX_SV_AI_SERIAL  21
+
+
+static ngx_int_t ngx_sv_pack_from_data(const sv_gs1_data_t *data, ngx_sv_pack_t *pack,
+    ngx_sv_problem_t *problem);
+static void ngx_sv_parse_problem(ngx_sv_problem_t *problem, ngx_uint_t status,
+    sv_gs1_error_t error, size_t offset);
+static sv_day_t ngx_sv_today(void);
+static ngx_int_t ngx_sv_order_member(ngx_sv_order_t *order, const char *name, const char *value,
+    size_t len, ngx_sv_problem_t *problem);
+static ngx_int_t ngx_sv_order_check(ngx_sv_order_t *order, ngx_uint_t kind,
+    ngx_sv_problem_t *problem);
+static ngx_uint_t ngx_sv_time_valid(const char *text, size_t len);
+
+
+/* the operations a client may ask for; what they do is in sql/002_rules.sql */
+static const char *const  ngx_sv_operations[] = {
+    "verify", "supply", "destroy", "export", "sample", "free_sample", "lock", "steal",
+    "check_out", "undo", NULL
+};
+
+static const char *const  ngx_sv_entry_modes[] = { "scanned", "manual", NULL };
+
+
+static const char *
+ngx_sv_word(const char *const *words, const char *value)
+{
+    for ( /* void */ ; *words != NULL; words++) {
+        if (ngx_strcmp(*words, value) == 0) {
+            return *words;
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_sv_pack_from_target(ngx_http_request_t *r, ngx_sv_pack_t *pack, ngx_sv_problem_t *problem)
+{
+    u_char              buf[SV_GS1_BUFFER];
+    size_t              offset;
+    unsigned            flags;
+    sv_span_t           target;
+    sv_gs1_data_t       data;
+    sv_gs1_error_t      error;
+    ngx_sv_srv_conf_t  *sscf;
+
+    sscf = ngx_http_get_module_srv_conf(r, ngx_serial_verify_module);
+    flags = sscf->short_gtin ? SV_GS1_SHORT_GTIN : 0;
+
+    target.data = r->unparsed_uri.data;
+    target.len = r->unparsed_uri.len;
+    offset = 0;
+
+    error = sv_gs1_target_parse(target, flags, buf, &data, &offset);
+
+    if (error == SV_GS1_ERR_NOT_A_LINK) {
+        ngx_sv_problem(problem, NGX_HTTP_NOT_FOUND, "not_found", NULL,
+                       "This is not a GS1 Digital Link. A pack is at"
+                       " /01/{gtin}/10/{lot}/21/{serial}?17={YYMMDD}.");
+        return NGX_DECLINED;
+    }
+
+    if (error != SV_GS1_OK) {
+        ngx_sv_parse_problem(problem, NGX_HTTP_BAD_REQUEST, error, offset);
+        return NGX_DECLINED;
+    }
+
+    return ngx_sv_pack_from_data(&data, pack, problem);
+}
+
+
+/* What a scanner sent, a URI, a bracketed string or an EPC URN: told apart by how it begins. */
+ngx_int_t
+ngx_sv_pack_from_text(sv_span_t text, ngx_sv_pack_t *pack, ngx_sv_problem_t *problem)
+{
+    u_char           buf[SV_GS1_BUFFER];
+    size_t           offset;
+    sv_gs1_data_t    data;
+    sv_gs1_error_t   error;
+
+    offset = 0;
+
+    if (text.len > 0 && text.data[0] == '(') {
+        error = sv_gs1_brackets_parse(text, 0, buf, &data, &offset);
+
+    } else if (text.len > 4 && ngx_strncasecmp((u_char *) text.data, (u_char *) "http", 4) == 0) {
+        error = sv_gs1_uri_parse(text, 0, buf, &data, &offset);
+
+    } else if (text.len > 4 && ngx_strncmp(text.data, "urn:", 4) == 0) {
+        error = sv_gs1_urn_parse(text, 0, buf, &data, &offset);
+
+    } else {
+        error = sv_gs1_scan_parse(text, 0, buf, &data, &offset);
+    }
+
+    if (error != SV_GS1_OK) {
+        ngx_sv_parse_problem(problem, NGX_SV_UNPROCESSABLE, error, offset);
+        problem->element = "scan";
+        return NGX_DECLINED;
+    }
+
+    return ngx_sv_pack_from_data(&data, pack, problem);
+}
+
+
+static ngx_int_t
+ngx_sv_pack_from_data(const sv_gs1_data_t *data, ngx_sv_pack_t *pack, ngx_sv_problem_t *problem)
+{
+    const sv_span_t  *gtin, *serial, *lot, *expiry;
+
+    ngx_memzero(pack, sizeof(ngx_sv_pack_t));
+
+    gtin = sv_gs1_get(data, NGX_SV_AI_GTIN);
+
+    if (gtin == NULL) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "gtin_missing", "01",
+                       "Packs are identified by their GTIN, AI 01; this identifies something else.");
+        return NGX_DECLINED;
+    }
+
+    serial = sv_gs1_get(data, NGX_SV_AI_SERIAL);
+    lot = sv_gs1_get(data, NGX_SV_AI_LOT);
+    expiry = sv_gs1_get(data, NGX_SV_AI_EXPIRY);
+
+    pack->gtin = sv_gs1_gtin(*gtin);
+
+    if (serial != NULL && serial->len <= SV_SERIAL_MAX) {
+        pack->serial_given = 1;
+        pack->serial_len = (uint8_t) serial->len;
+        ngx_memcpy(pack->serial, serial->data, serial->len);
+    }
+
+    if (lot != NULL && lot->len <= SV_LOT_MAX) {
+        pack->lot_given = 1;
+        pack->lot_len = (uint8_t) lot->len;
+        ngx_memcpy(pack->lot, lot->data, lot->len);
+    }
+
+    if (expiry != NULL && expiry->len == sizeof(pack->expiry_text)) {
+        pack->expiry_given = 1;
+        ngx_memcpy(pack->expiry_text, expiry->data, expiry->len);
+        pack->expiry = sv_gs1_date(*expiry, ngx_sv_today());
+    }
+
+    pack->stem_elements = data->stem_pairs != 0;
+    pack->separator_lost = sv_gs1_separator_lost(data, NULL) ? 1 : 0;
+
+    return NGX_OK;
+}
+
+
+/* A decommission needs 01, 21, 10 and 17 unless the product's policy says otherwise; sv.operate() checks it again. */
+ngx_int_t
+ngx_sv_pack_complete(ngx_sv_worker_t *worker, const ngx_sv_pack_t *pack,
+    ngx_sv_problem_t *problem)
+{
+    const char        *element;
+    sv_ref_product_t   product;
+
+    if (pack->stem_elements) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "elements_ambiguous", NULL,
+                       "Left of the GTIN the path holds further element pairs. Which pack is"
+                       " meant must be beyond doubt to change it.");
+        return NGX_DECLINED;
+    }
+
+    ngx_memzero(&product, sizeof(sv_ref_product_t));
+    (void) sv_ref_product(worker->ref, pack->gtin, &product);
+
+    element = !pack->serial_given ? "21"
+              : !pack->lot_given && !product.lot_optional ? "10"
+              : !pack->expiry_given && !product.expiry_optional ? "17" : NULL;
+
+    if (element == NULL) {
+        return NGX_OK;
+    }
+
+    if (pack->separator_lost) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "elements_missing", element,
+                       "The scan seems to have lost its group separator: the missing element"
+                       " reads as the end of another one. Let the scanner send FNC1 as the"
+                       " byte 1D and scan again.");
+
+    } else {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "elements_missing", element,
+                       "AI %s is missing. An operation needs GTIN (01), serial (21), lot (10)"
+                       " and expiry (17): scan the two-dimensional code.", element);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+static void
+ngx_sv_parse_problem(ngx_sv_problem_t *problem, ngx_uint_t status, sv_gs1_error_t error,
+    size_t offset)
+{
+    ngx_sv_problem(problem, status, sv_gs1_error_code(error), NULL, "%s",
+                   sv_gs1_error_text(error));
+    problem->offset = (ngx_int_t) offset;
+}
+
+
+static sv_day_t
+ngx_sv_today(void)
+{
+    return (sv_day_t) (ngx_time() / 86400);
+}
+
+
+void
+ngx_sv_read_headers(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
+{
+    ngx_uint_t        i;
+    ngx_str_t        *value;
+    sv_span_t         languages;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    if (ctx->headers_read) {
+        return;
+    }
+
+    ctx->headers_read = 1;
+
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        value = &h[i].value;
+
+        if (h[i].key.len == sizeof("Accept-Language") - 1
+            && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "accept-language") == 0)
+        {
+            languages.data = value->data;
+            languages.len = value->len;
+            ctx->lang = sv_lang_parse(languages);
+
+        } else if (h[i].key.len == sizeof("Entry-Mode") - 1
+                   && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "entry-mode") == 0)
+        {
+            ctx->entry_mode = *value;
+
+        } else if (h[i].key.len == sizeof("Idempotency-Key") - 1
+                   && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "idempotency-key") == 0)
+        {
+            ctx->idempotency_key = *value;
+        }
+    }
+}
+
+
+/* The body as JSON; small ones are in memory, larger ones nginx has put into a file. */
+ngx_sv_json_value_t *
+ngx_sv_body_json(ngx_http_request_t *r, ngx_sv_problem_t *problem)
+{
+    size_t         len;
+    ssize_t        n;
+    u_char        *body, *p;
+    json_t        *json;
+    ngx_buf_t     *b;
+    json_error_t   error;
+    ngx_chain_t   *cl;
+
+    len = 0;
+
+    if (r->request_body != NULL) {
+        for (cl = r->request_body->bufs; cl != NULL; cl = cl->next) {
+            len += (size_t) ngx_buf_size(cl->buf);
+        }
+    }
+
+    if (len == 0) {
+        ngx_sv_problem(problem, NGX_HTTP_BAD_REQUEST, "body_missing", NULL,
+                       "Send a JSON document in the body.");
+        return NULL;
+    }
+
+    body = ngx_pnalloc(r->pool, len);
+    if (body == NULL) {
+        ngx_sv_problem(problem, NGX_HTTP_INTERNAL_SERVER_ERROR, "internal", NULL, "Out of memory.");
+        return NULL;
+    }
+
+    p = body;
+
+    for (cl = r->request_body->bufs; cl != NULL; cl = cl->next) {
+        b = cl->buf;
+
+        if (b->in_file) {
+            n = ngx_read_file(b->file, p, (size_t) (b->file_last - b->file_pos), b->file_pos);
+            if (n < 0) {
+                ngx_sv_problem(problem, NGX_HTTP_INTERNAL_SERVER_ERROR, "internal", NULL,
+                               "The body could not be read back.");
+                return NULL;
+            }
+
+            p += n;
+
+        } else {
+            p = ngx_cpymem(p, b->pos, b->last - b->pos);
+        }
+    }
+
+    json = json_loadb((char *) body, (size_t) (p - body), JSON_REJECT_DUPLICATES, &error);
+
+    if (json == NULL) {
+        ngx_sv_problem(problem, NGX_HTTP_BAD_REQUEST, "json_malformed", NULL,
+                       "The body is not JSON: line %d, column %d.", error.line, error.column);
+        problem->offset = error.position;
+    }
+
+    return json;
+}
+
+
+void
+ngx_sv_json_free(ngx_sv_json_value_t *json)
+{
+    json_decref(json);
+}
+
+
+ngx_int_t
+ngx_sv_order_from_json(const ngx_sv_json_value_t *json, ngx_uint_t kind, ngx_sv_order_t *order,
+    ngx_sv_pack_t *pack, ngx_sv_problem_t *problem)
+{
+    size_t       len;
+    ngx_int_t    rc;
+    ngx_uint_t   scanned;
+    json_t      *value;
+    sv_span_t    text;
+    const char  *name;
+
+    ngx_memzero(order, sizeof(ngx_sv_order_t));
+    scanned = 0;
+
+    if (!json_is_object(json)) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "object_expected", NULL,
+                       "A JSON object is expected here.");
+        return NGX_DECLINED;
+    }
+
+    json_object_foreach((json_t *) json, name, value) {
+
+        if (!json_is_string(value)) {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "string_expected", NULL,
+                           "Every member is a string; \"%.40s\" is not.", name);
+            return NGX_DECLINED;
+        }
+
+        len = json_string_length(value);
+
+        if (kind != NGX_SV_BODY_ORDER && ngx_strcmp(name, "scan") == 0) {
+            text.data = (const uint8_t *) json_string_value(value);
+            text.len = len;
+
+            rc = ngx_sv_pack_from_text(text, pack, problem);
+            scanned = 1;
+
+        } else if (ngx_strcmp(name, "key") == 0 && kind != NGX_SV_BODY_LINE) {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "member_unknown", "key",
+                           "The key of a single operation is the header Idempotency-Key.");
+            rc = NGX_DECLINED;
+
+        } else {
+            rc = ngx_sv_order_member(order, name, json_string_value(value), len, problem);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    if (kind != NGX_SV_BODY_ORDER && !scanned) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "scan_missing", "scan",
+                       "Say in \"scan\" what the scanner sent: \"]d201...\", a Digital Link"
+                       " or \"(01)...(21)...\".");
+        return NGX_DECLINED;
+    }
+
+    return ngx_sv_order_check(order, kind, problem);
+}
+
+
+static ngx_int_t
+ngx_sv_order_member(ngx_sv_order_t *order, const char *name, const char *value, size_t len,
+    ngx_sv_problem_t *problem)
+{
+    ngx_str_t  key;
+
+    if (ngx_strcmp(name, "operation") == 0) {
+        order->operation = ngx_sv_word(ngx_sv_operations, value);
+
+        if (order->operation == NULL || ngx_strlen(value) != len) {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "operation_unknown", "operation",
+                           "Known operations: verify, supply, destroy, export, sample,"
+                           " free_sample, lock, steal, check_out, undo.");
+            return NGX_DECLINED;
+        }
+
+    } else if (ngx_strcmp(name, "of") == 0) {
+        order->of = ngx_sv_word(ngx_sv_operations, value);
+
+        if (order->of == NULL || ngx_strcmp(order->of, "verify") == 0
+            || ngx_strcmp(order->of, "undo") == 0 || ngx_strlen(value) != len)
+        {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "of_unknown", "of",
+                           "\"of\" names the operation to take back, for example supply.");
+            return NGX_DECLINED;
+        }
+
+    } else if (ngx_strcmp(name, "entry_mode") == 0) {
+        order->entry_mode = ngx_sv_word(ngx_sv_entry_modes, value);
+
+        if (order->entry_mode == NULL || ngx_strlen(value) != len) {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "entry_mode_unknown", "entry_mode",
+                           "\"entry_mode\" is scanned or manual.");
+            return NGX_DECLINED;
+        }
+
+    } else if (ngx_strcmp(name, "occurred_at") == 0) {
+        if (!ngx_sv_time_valid(value, len)) {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "occurred_at_malformed",
+                           "occurred_at",
+                           "A time with its offset is expected: 2027-01-31T09:30:00+01:00.");
+            return NGX_DECLINED;
+        }
+
+        order->occurred_at_len = (uint8_t) len;
+        ngx_memcpy(order->occurred_at, value, len);
+
+    } else if (ngx_strcmp(name, "key") == 0) {
+        key.data = (u_char *) value;
+        key.len = len;
+
+        return ngx_sv_key_check(&key, order, problem);
+
+    } else {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "member_unknown", NULL,
+                       "There is no member \"%.40s\".", name);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sv_order_check(ngx_sv_order_t *order, ngx_uint_t kind, ngx_sv_problem_t *problem)
+{
+    if (order->operation == NULL) {
+        if (kind == NGX_SV_BODY_ORDER) {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "operation_missing", "operation",
+                           "Say what to do, for example {\"operation\":\"supply\"}.");
+            return NGX_DECLINED;
+        }
+
+        order->operation = "verify";
+    }
+
+    order->verify = ngx_strcmp(order->operation, "verify") == 0;
+
+    if (kind == NGX_SV_BODY_ORDER && order->verify) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "operation_unknown", "operation",
+                       "A verify changes nothing: use GET.");
+        return NGX_DECLINED;
+    }
+
+    if ((order->of != NULL) != (ngx_strcmp(order->operation, "undo") == 0)) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE,
+                       order->of == NULL ? "of_missing" : "of_unexpected", "of",
+                       "\"of\" goes with the operation undo, and only with it.");
+        return NGX_DECLINED;
+    }
+
+    if (order->entry_mode == NULL) {
+        order->entry_mode = "scanned";
+    }
+
+    if (kind == NGX_SV_BODY_LINE && !order->verify && order->key_len == 0) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "key_missing", "key",
+                       "Every operation in a list has a key of its own, so that a repeat is safe.");
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_sv_key_check(ngx_str_t *key, ngx_sv_order_t *order, ngx_sv_problem_t *problem)
+{
+    size_t  i;
+
+    if (key->len == 0) {
+        ngx_sv_problem(problem, NGX_HTTP_BAD_REQUEST, "key_missing", "Idempotency-Key",
+                       "An operation needs the header Idempotency-Key, new for every operation"
+                       " and the same when it is repeated after a lost answer.");
+        return NGX_DECLINED;
+    }
+
+    for (i = 0; i < key->len; i++) {
+        if (key->data[i] <= 0x20 || key->data[i] >= 0x7f) {
+            break;
+        }
+    }
+
+    if (key->len > SV_KEY_MAX || i < key->len) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "key_malformed", "Idempotency-Key",
+                       "A key is 1 to %d printable ASCII characters without blanks, for example"
+                       " a UUID.", SV_KEY_MAX);
+        return NGX_DECLINED;
+    }
+
+    order->key_len = (uint8_t) key->len;
+    ngx_memcpy(order->key, key->data, key->len);
+
+    return NGX_OK;
+}
+
+
+/* RFC 3339: 2027-01-31T09:30:00[.123](Z|+01:00) with all numbers in their ranges */
+static ngx_uint_t
+ngx_sv_time_valid(const char *text, size_t len)
+{
+    int        year, y;
+    size_t     i, rest;
+    unsigned   month, day, m, d;
+    sv_day_t   date;
+
+    static const char  form[] = "dddd-dd-ddTdd:dd:dd";
+
+    if (len < sizeof(form) || len > NGX_SV_OCCURRED_AT) {
+        return 0;
+    }
+
+    for (i = 0; i < sizeof(form) - 1; i++) {
+        if (form[i] == 'd' ? (text[i] < '0' || text[i] > '9') : text[i] != form[i]) {
+            return 0;
+        }
+    }
+
+#define ngx_sv_two(p)  ((unsigned) ((p)[0] - '0') * 10 + (unsigned) ((p)[1] - '0'))
+
+    year = (int) (ngx_sv_two(text) * 100 + ngx_sv_two(text + 2));
+    month = ngx_sv_two(text + 5);
+    day = ngx_sv_two(text + 8);
+
+    if (year < 1970 || month < 1 || month > 12 || day < 1 || day > 31
+        || ngx_sv_two(text + 11) > 23 || ngx_sv_two(text + 14) > 59
+        || ngx_sv_two(text + 17) > 59)
+    {
+        return 0;
+    }
+
+    date = sv_day_from_civil(year, month, day);
+    sv_day_to_civil(date, &y, &m, &d);
+
+    if (m != month || d != day) {
+        return 0;
+    }
+
+    if (text[i] == '.') {
+        for (i++; i < len && text[i] >= '0' && text[i] <= '9'; i++) { /* void */ }
+
+        if (text[i - 1] == '.') {
+            return 0;
+        }
+    }
+
+    rest = len - i;
+
+    if (rest == 1) {
+        return text[i] == 'Z';
+    }
+
+    return rest == 6 && (text[i] == '+' || text[i] == '-')
+           && text[i + 1] >= '0' && text[i + 1] <= '1' && text[i + 2] >= '0' && text[i + 2] <= '9'
+           && text[i + 3] == ':' && text[i + 4] >= '0' && text[i + 4] <= '5'
+           && text[i + 5] >= '0' && text[i + 5] <= '9'
+           && ngx_sv_two(text + i + 1) <= 14;
+
+#undef ngx_sv_two
+}

@@ -1,0 +1,81 @@
+#include "ngx_sv.h"
+
+
+static void ngx_sv_judge_alert(const ngx_sv_ctx_t *ctx, ngx_sv_judgement_t *judgement);
+
+
+void
+ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack_t *pack,
+    const sv_lookup_result_t *result, ngx_sv_judgement_t *judgement)
+{
+    sv_span_t        lot;
+    sv_presented_t   presented;
+    sv_ref_recall_t  recall;
+
+    ngx_memzero(judgement, sizeof(ngx_sv_judgement_t));
+    ngx_memzero(&presented, sizeof(sv_presented_t));
+
+    presented.product_known = sv_ref_product(worker->ref, pack->gtin, &judgement->product);
+
+    if (!presented.product_known) {
+        judgement->product.gtin = 0;
+    }
+
+    presented.withdrawn = presented.product_known && judgement->product.withdrawn;
+    presented.lot_known = result->lot_known;
+    presented.lot_given = pack->lot_given;
+    presented.lot.data = pack->lot;
+    presented.lot.len = pack->lot_len;
+    presented.expiry_given = pack->expiry_given;
+    presented.expiry = pack->expiry;
+    presented.today = (sv_day_t) (ngx_time() / 86400);
+    presented.location = ctx->location.id;
+
+    if (result->status == SV_LOOKUP_FOUND) {
+        judgement->known = 1;
+        judgement->record = *result->record;
+        presented.record = &judgement->record;
+
+        lot.data = judgement->record.lot;
+        lot.len = judgement->record.lot_len;
+
+        if (sv_ref_recall(worker->ref, pack->gtin, lot, &recall)) {
+            presented.recalled = 1;
+            ngx_memcpy(judgement->reference, recall.reference, sizeof(judgement->reference));
+        }
+    }
+
+    judgement->reason = sv_verdict(&presented);
+
+    if (judgement->reason == SV_REASON_WITHDRAWN) {
+        ngx_memcpy(judgement->reference, judgement->product.reference,
+                   sizeof(judgement->reference));
+    }
+
+    if (ctx->location.role == SV_ROLE_NONE) {
+        judgement->reason = sv_reason_public(judgement->reason);
+        return;
+    }
+
+    judgement->hint_wanted = judgement->reason == SV_REASON_SERIAL_UNKNOWN
+                             || judgement->reason == SV_REASON_LOT_UNKNOWN
+                             || judgement->reason == SV_REASON_LOT_MISMATCH;
+
+    ngx_sv_judge_alert(ctx, judgement);
+}
+
+
+static void
+ngx_sv_judge_alert(const ngx_sv_ctx_t *ctx, ngx_sv_judgement_t *judgement)
+{
+    if (ctx->silent || sv_reason_row(judgement->reason)->level < 5) {
+        return;
+    }
+
+    if (sv_alert_mint(judgement->alert, ctx->location.country)) {
+        ngx_sv_count(NGX_SV_ALERTS);
+
+    } else {
+        judgement->alert[0] = '\0';
+    }
+}

@@ -1,0 +1,331 @@
+/*
+ * One verify: look the pack up, judge it by reference data, answer.  For a
+ * professional whose serial or lot did not fit, one more query looks whether a
+ * scanner's keyboard setting explains it.
+ */
+
+#include "ngx_sv.h"
+
+
+typedef enum {
+    NGX_SV_VERIFY_LOOKUP,
+    NGX_SV_VERIFY_HINT,
+    NGX_SV_VERIFY_FLOOR                     /* decided; held back until the floor */
+} ngx_sv_verify_stage_e;
+
+typedef struct {
+    ngx_sv_op_t             op;             /* first */
+    ngx_sv_verify_stage_e   stage;
+    sv_lookup_t            *lookup;
+    sv_pg_query_t          *hint;
+    ngx_sv_judgement_t      judgement;
+    ngx_uint_t              unavailable;    /* what is held back is a 503 */
+} ngx_sv_verify_op_t;
+
+
+static void ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result);
+static ngx_int_t ngx_sv_verify_ask_hint(ngx_sv_verify_op_t *vop, ngx_sv_ctx_t *ctx);
+static void ngx_sv_verify_hinted(void *data, const sv_pg_reply_t *reply);
+static void ngx_sv_verify_done(ngx_sv_verify_op_t *vop, ngx_uint_t hint);
+static void ngx_sv_verify_answer(ngx_sv_verify_op_t *vop, ngx_uint_t hint);
+static void ngx_sv_verify_expired(ngx_sv_op_t *op);
+static void ngx_sv_verify_release(ngx_sv_op_t *op);
+#ifdef SV_FAILPOINTS
+static unsigned ngx_sv_fill_delay(ngx_http_request_t *r);
+#endif
+
+
+ngx_int_t
+ngx_sv_verify_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t counted)
+{
+    ngx_uint_t           wait;
+    sv_lookup_conf_t     conf;
+    ngx_sv_worker_t     *worker;
+    ngx_sv_problem_t     problem;
+    ngx_sv_verify_op_t  *vop;
+
+    worker = ngx_sv_worker();
+
+    if (!ctx->pack.serial_given) {
+        ngx_sv_count(NGX_SV_MALFORMED);
+        ngx_sv_problem(&problem, NGX_SV_UNPROCESSABLE, "elements_missing", "21",
+                       "AI 21, the serial number, is missing: a verify is about one pack.");
+        return ngx_sv_send_problem(r, &problem);
+    }
+
+    if (ctx->location.role == SV_ROLE_NONE) {
+        wait = ngx_sv_miss_exceeded(worker->conf, r->connection);
+
+        if (wait != 0) {
+            ngx_sv_count(NGX_SV_LIMITED);
+            ngx_sv_problem(&problem, NGX_HTTP_TOO_MANY_REQUESTS, "too_many_misses", NULL,
+                           "Too many packs from here could not be confirmed.");
+            problem.retry_after = wait;
+            return ngx_sv_send_problem(r, &problem);
+        }
+    }
+
+    vop = ngx_calloc(sizeof(ngx_sv_verify_op_t), r->connection->log);
+    if (vop == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    vop->op.expired = ngx_sv_verify_expired;
+    vop->op.release = ngx_sv_verify_release;
+
+    ngx_memzero(&conf, sizeof(sv_lookup_conf_t));
+    conf.gtin = ctx->pack.gtin;
+    conf.serial.data = ctx->pack.serial;
+    conf.serial.len = ctx->pack.serial_len;
+    conf.lot.data = ctx->pack.lot_given ? ctx->pack.lot : NULL;
+    conf.lot.len = ctx->pack.lot_len;
+    conf.relaxed = ctx->location.role == SV_ROLE_NONE;
+#ifdef SV_FAILPOINTS
+    conf.fill_delay_ms = ngx_sv_fill_delay(r);
+#endif
+
+    vop->lookup = sv_verify_start(worker->verify, &conf, ngx_sv_verify_looked_up, vop);
+
+    if (vop->lookup == NULL) {
+        ngx_free(vop);
+        return ngx_sv_send_unavailable(r);
+    }
+
+    if (ngx_sv_op_begin(&vop->op, r, counted, worker->conf->deadline) != NGX_OK) {
+        sv_verify_forget(vop->lookup);
+        ngx_free(vop);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result)
+{
+    ngx_sv_verify_op_t  *vop = data;
+
+    sv_pg_stats_t        pg;
+    ngx_sv_ctx_t        *ctx;
+    ngx_sv_worker_t     *worker;
+
+    worker = ngx_sv_worker();
+    vop->lookup = NULL;
+
+    ctx = ngx_http_get_module_ctx(vop->op.r, ngx_serial_verify_module);
+
+    if (result->coalesced) {
+        ngx_sv_count(NGX_SV_COALESCED);
+    }
+
+    if (result->status == SV_LOOKUP_UNAVAILABLE) {
+        ngx_sv_count(NGX_SV_SOURCE_NONE);
+        ngx_sv_verify_done(vop, 0);
+        return;
+    }
+
+    if (result->source == SV_SOURCE_CACHE) {
+        ngx_sv_count(NGX_SV_SOURCE_CACHE);
+        ctx->source = "cache";
+
+        /* the truth cannot be asked at the moment, and the answer says so */
+        sv_pg_stats(worker->pool[NGX_SV_POOL_READ], &pg);
+
+        if (pg.ready == 0) {
+            ctx->stale = 1;
+        }
+
+    } else {
+        ngx_sv_count(NGX_SV_SOURCE_DATABASE);
+        ctx->source = "database";
+    }
+
+    ngx_sv_judge(worker, ctx, &ctx->pack, result, &vop->judgement);
+
+    if (vop->judgement.hint_wanted && ngx_sv_verify_ask_hint(vop, ctx) == NGX_OK) {
+        return;
+    }
+
+    ngx_sv_verify_done(vop, 0);
+}
+
+
+static ngx_int_t
+ngx_sv_verify_ask_hint(ngx_sv_verify_op_t *vop, ngx_sv_ctx_t *ctx)
+{
+    u_char            gtin[NGX_INT64_LEN + 1], serial[SV_SERIAL_MAX + 1], lot[SV_LOT_MAX + 1];
+    const char       *params[3];
+    ngx_sv_worker_t  *worker;
+
+    worker = ngx_sv_worker();
+
+    *ngx_sprintf(gtin, "%uL", ctx->pack.gtin) = '\0';
+    *ngx_cpymem(serial, ctx->pack.serial, ctx->pack.serial_len) = '\0';
+    *ngx_cpymem(lot, ctx->pack.lot, ctx->pack.lot_len) = '\0';
+
+    params[0] = (char *) gtin;
+    params[1] = (char *) serial;
+    params[2] = ctx->pack.lot_given ? (char *) lot : NULL;
+
+    vop->hint = sv_pg_query(worker->pool[NGX_SV_POOL_READ], SV_SQL_HINT, params,
+                            ngx_sv_verify_hinted, vop);
+    vop->stage = NGX_SV_VERIFY_HINT;
+
+    return vop->hint != NULL ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+ngx_sv_verify_hinted(void *data, const sv_pg_reply_t *reply)
+{
+    ngx_sv_verify_op_t  *vop = data;
+
+    ngx_uint_t           hint;
+
+    vop->hint = NULL;
+
+    hint = reply->status == SV_PG_OK && PQntuples(reply->result) == 1
+           && !PQgetisnull(reply->result, 0, 0);
+
+    if (hint) {
+        ngx_sv_count(NGX_SV_HINTS);
+    }
+
+    ngx_sv_verify_done(vop, hint);
+}
+
+
+/* The anonymous public is answered no earlier than the floor: the time must not tell what was looked up. */
+static void
+ngx_sv_verify_done(ngx_sv_verify_op_t *vop, ngx_uint_t hint)
+{
+    ngx_msec_t        spent, floor;
+    ngx_sv_ctx_t     *ctx;
+    ngx_sv_worker_t  *worker;
+
+    worker = ngx_sv_worker();
+    ctx = ngx_http_get_module_ctx(vop->op.r, ngx_serial_verify_module);
+
+    vop->unavailable = ctx->source == NULL;
+
+    if (ctx->location.role == SV_ROLE_NONE) {
+
+        if (!vop->unavailable && vop->judgement.reason == SV_REASON_NOT_CONFIRMED) {
+            ngx_sv_miss_count(worker->conf, vop->op.r->connection);
+        }
+
+        floor = worker->conf->anonymous_floor;
+        spent = ngx_current_msec - vop->op.started;
+
+        if (spent < floor) {
+            vop->stage = NGX_SV_VERIFY_FLOOR;
+            ngx_sv_op_timer(&vop->op, floor - spent);
+            return;
+        }
+    }
+
+    ngx_sv_verify_answer(vop, hint);
+}
+
+
+static void
+ngx_sv_verify_answer(ngx_sv_verify_op_t *vop, ngx_uint_t hint)
+{
+    ngx_int_t            rc;
+    ngx_sv_ctx_t        *ctx;
+    ngx_http_request_t  *r;
+
+    r = vop->op.r;
+    ctx = ngx_http_get_module_ctx(r, ngx_serial_verify_module);
+
+    ngx_sv_time(NGX_SV_TIME_VERIFY, vop->op.started);
+
+    if (vop->unavailable) {
+        ngx_sv_count(NGX_SV_VERIFY_FAILED);
+        rc = ngx_sv_send_unavailable(r);
+
+    } else {
+        ngx_sv_count_reason(vop->judgement.reason);
+        rc = ngx_sv_send_verdict(r, ctx, &vop->judgement, hint);
+    }
+
+    ngx_sv_op_finish(&vop->op, rc);
+}
+
+
+static void
+ngx_sv_verify_expired(ngx_sv_op_t *op)
+{
+    ngx_sv_verify_op_t  *vop;
+
+    vop = (ngx_sv_verify_op_t *) op;
+
+    switch (vop->stage) {
+
+    case NGX_SV_VERIFY_FLOOR:
+        break;
+
+    case NGX_SV_VERIFY_HINT:
+        /* the verdict stands without the hint */
+        sv_pg_forget(vop->hint);
+        vop->hint = NULL;
+        break;
+
+    case NGX_SV_VERIFY_LOOKUP:
+        ngx_sv_count(NGX_SV_DEADLINE);
+        vop->unavailable = 1;
+        break;
+    }
+
+    ngx_sv_verify_answer(vop, 0);
+}
+
+
+static void
+ngx_sv_verify_release(ngx_sv_op_t *op)
+{
+    ngx_sv_verify_op_t  *vop;
+
+    vop = (ngx_sv_verify_op_t *) op;
+
+    if (vop->lookup != NULL) {
+        sv_verify_forget(vop->lookup);
+    }
+
+    if (vop->hint != NULL) {
+        sv_pg_forget(vop->hint);
+    }
+
+    ngx_free(vop);
+}
+
+
+#ifdef SV_FAILPOINTS
+
+/* test builds: "Test-Fill-Delay: 300" holds the fill of the cache back, as if this process had been stopped */
+static unsigned
+ngx_sv_fill_delay(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_int_t         ms;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    for (part = &r->headers_in.headers.part; part != NULL; part = part->next) {
+        h = part->elts;
+
+        for (i = 0; i < part->nelts; i++) {
+            if (h[i].key.len == sizeof("Test-Fill-Delay") - 1
+                && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "test-fill-delay") == 0)
+            {
+                ms = ngx_atoi(h[i].value.data, h[i].value.len);
+                return ms > 0 ? (unsigned) ms : 0;
+            }
+        }
+    }
+
+    return 0;
+}
+
+#endif
