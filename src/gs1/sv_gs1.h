@@ -77,8 +77,9 @@ sv_gs1_error_t sv_gs1_urn_parse(sv_span_t urn, unsigned flags, uint8_t *buf,
 /* The value of an AI by its number (1 for GTIN, 21 for serial), or NULL. */
 const sv_span_t *sv_gs1_get(const sv_gs1_data_t *data, unsigned ai);
 
-/* Print into `out' of `cap' bytes, NUL-terminated; the length, or -1 when it does not fit. */
+/* Print into `out' of `cap' bytes, NUL-terminated; the length, or -1 when it does not fit.  In brackets the key comes first, then the rest as given. */
 int sv_gs1_brackets_print(const sv_gs1_data_t *data, char *out, size_t cap);
+int sv_gs1_scan_print(const sv_gs1_data_t *data, char *out, size_t cap);  /* as GS1 DataMatrix: "]d2", and GS where one is needed */
 int sv_gs1_uri_print(const sv_gs1_data_t *data, char *out, size_t cap);   /* canonical, https://id.gs1.org; -1 also when the data has no primary key */
 
 /* The URN of a key where the company prefix' length (6 to 12) is given; -1 when there is none. */
@@ -92,7 +93,8 @@ const char *sv_gs1_error_text(sv_gs1_error_t error);
  * Does this look like a scan that lost its group separator?  True when one of
  * 10, 17, 21 is missing and the value of another variable-length element ends
  * in what reads as the missing ones.  `ai' (may be NULL) gets the number of
- * the element that swallowed them.
+ * the element that swallowed them.  Also after an error of the scan's parser:
+ * `data' then holds what was read, with the element at fault.
  */
 int sv_gs1_separator_lost(const sv_gs1_data_t *data, unsigned *ai);
 

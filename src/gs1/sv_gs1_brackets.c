@@ -6,7 +6,8 @@ static size_t sv_gs1_bracketed(const uint8_t *p, const uint8_t *end);
 static sv_gs1_error_t sv_gs1_unescape(sv_gs1_reader_t *reader,
     const sv_gs1_ai_t *ai, const uint8_t **p, const uint8_t *end,
     sv_span_t *value);
-static const uint8_t *sv_gs1_escaped_at(const uint8_t *p, size_t at);
+static const uint8_t *sv_gs1_escaped_at(const uint8_t *p, const uint8_t *end,
+    size_t at);
 
 
 sv_gs1_error_t
@@ -68,7 +69,7 @@ sv_gs1_brackets(sv_gs1_reader_t *reader)
         error = sv_gs1_value(ai, value, &at);
 
         if (error) {
-            return sv_gs1_fail(reader, error, sv_gs1_escaped_at(raw, at));
+            return sv_gs1_fail(reader, error, sv_gs1_escaped_at(raw, p, at));
         }
 
         error = sv_gs1_add(reader, ai, value, start, 1);
@@ -136,7 +137,7 @@ sv_gs1_unescape(sv_gs1_reader_t *reader, const sv_gs1_ai_t *ai,
     if (escapes == 0 || len > sv_gs1_formats[ai->format].max) {
         return (escapes == 0) ? SV_GS1_OK
                : sv_gs1_fail(reader, SV_GS1_ERR_VALUE_LONG,
-                             sv_gs1_escaped_at(start,
+                             sv_gs1_escaped_at(start, stop,
                                          sv_gs1_formats[ai->format].max));
     }
 
@@ -156,10 +157,10 @@ sv_gs1_unescape(sv_gs1_reader_t *reader, const sv_gs1_ai_t *ai,
 
 /* where the byte of an unescaped value stands in the text */
 static const uint8_t *
-sv_gs1_escaped_at(const uint8_t *p, size_t at)
+sv_gs1_escaped_at(const uint8_t *p, const uint8_t *end, size_t at)
 {
-    for ( /* void */ ; at > 0; at--) {
-        p += (p[0] == '\\' && p[1] == '(') ? 2 : 1;
+    for ( /* void */ ; at > 0 && p < end; at--) {
+        p += (*p == '\\' && end - p > 1 && p[1] == '(') ? 2 : 1;
     }
 
     return p;

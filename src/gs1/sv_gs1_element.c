@@ -3,6 +3,8 @@
 
 #define SV_GS   0x1d        /* the group separator that stands for FNC1 */
 
+#define SV_LOST_MOST  64    /* a value that long has swallowed more than a serial, a lot and an expiry */
+
 #define SV_EAN13  13
 #define SV_EAN8   8
 
@@ -227,7 +229,9 @@ sv_gs1_separator_lost(const sv_gs1_data_t *data, unsigned *ai)
     for (i = 0; i < data->n; i++) {
         element = &data->element[i];
 
-        if (element->ai->flags & SV_GS1_FIXED) {
+        if (element->ai->flags & SV_GS1_FIXED
+            || element->value.len > SV_LOST_MOST)
+        {
             continue;
         }
 

@@ -8,6 +8,8 @@
 
 static const uint16_t *sv_gs1_in_alternative(const uint16_t *alternative,
     const sv_gs1_ai_t *ai);
+static unsigned sv_gs1_canonical_key(const sv_gs1_data_t *data, unsigned key,
+    unsigned index[SV_GS1_MAX_PATH_ELEMENTS]);
 static unsigned sv_gs1_canonical_alternative(const sv_gs1_data_t *data,
     unsigned key, const uint16_t *alternative,
     unsigned index[SV_GS1_MAX_PATH_ELEMENTS]);
@@ -88,27 +90,60 @@ sv_gs1_path_qualifies(const sv_gs1_ai_t *key, const sv_gs1_ai_t *ai)
 }
 
 
+/*
+ * The key that the path of a link had; else the trade item, as it is what the
+ * other elements speak of; else the first key that can be one.
+ */
 unsigned
 sv_gs1_canonical_path(const sv_gs1_data_t *data,
     unsigned index[SV_GS1_MAX_PATH_ELEMENTS])
 {
-    unsigned              i, k, n;
-    const sv_gs1_path_t  *path;
+    unsigned  i, n;
+
+    if (data->n_path) {
+        return sv_gs1_canonical_key(data, 0, index);
+    }
 
     for (i = 0; i < data->n; i++) {
-
-        if (!(data->element[i].ai->flags & SV_GS1_KEY)) {
-            continue;
-        }
-
-        path = sv_gs1_ai_path(data->element[i].ai);
-
-        for (k = 0; k < SV_GS1_MAX_PATHS; k++) {
-            n = sv_gs1_canonical_alternative(data, i, path->path[k], index);
+        if (data->element[i].ai->number == 1) {
+            n = sv_gs1_canonical_key(data, i, index);
 
             if (n) {
                 return n;
             }
+        }
+    }
+
+    for (i = 0; i < data->n; i++) {
+        n = sv_gs1_canonical_key(data, i, index);
+
+        if (n) {
+            return n;
+        }
+    }
+
+    return 0;
+}
+
+
+static unsigned
+sv_gs1_canonical_key(const sv_gs1_data_t *data, unsigned key,
+    unsigned index[SV_GS1_MAX_PATH_ELEMENTS])
+{
+    unsigned              k, n;
+    const sv_gs1_path_t  *path;
+
+    if (!(data->element[key].ai->flags & SV_GS1_KEY)) {
+        return 0;
+    }
+
+    path = sv_gs1_ai_path(data->element[key].ai);
+
+    for (k = 0; k < SV_GS1_MAX_PATHS; k++) {
+        n = sv_gs1_canonical_alternative(data, key, path->path[k], index);
+
+        if (n) {
+            return n;
         }
     }
 

@@ -2,8 +2,11 @@
 #include "sv_gs1_text.h"
 
 
+#define SV_GS  0x1d
+
 static const char  sv_canonical_stem[] = "https://id.gs1.org";
 
+static unsigned sv_print_key(const sv_gs1_data_t *data);
 static void sv_print_brackets(sv_text_t *text,
     const sv_gs1_element_t *element);
 static void sv_print_escaped(sv_text_t *text, sv_span_t value);
@@ -16,16 +19,44 @@ static const sv_gs1_element_t *sv_print_next(const sv_gs1_data_t *data,
 int
 sv_gs1_brackets_print(const sv_gs1_data_t *data, char *out, size_t cap)
 {
-    unsigned   i;
+    unsigned   i, key;
     sv_text_t  text;
 
     sv_text_begin(&text, out, cap);
 
+    key = sv_print_key(data);
+
+    if (key < data->n) {
+        sv_print_brackets(&text, &data->element[key]);
+    }
+
     for (i = 0; i < data->n; i++) {
-        sv_print_brackets(&text, &data->element[i]);
+        if (i != key) {
+            sv_print_brackets(&text, &data->element[i]);
+        }
     }
 
     return sv_text_end(&text);
+}
+
+
+/* which element stands first: the key of the canonical URI, else the first key at all */
+static unsigned
+sv_print_key(const sv_gs1_data_t *data)
+{
+    unsigned  key, path[SV_GS1_MAX_PATH_ELEMENTS];
+
+    if (sv_gs1_canonical_path(data, path)) {
+        return path[0];
+    }
+
+    for (key = 0; key < data->n; key++) {
+        if (data->element[key].ai->flags & SV_GS1_KEY) {
+            break;
+        }
+    }
+
+    return key;
 }
 
 
@@ -47,6 +78,31 @@ sv_print_brackets(sv_text_t *text, const sv_gs1_element_t *element)
 
         sv_text_char(text, element->value.data[i]);
     }
+}
+
+
+int
+sv_gs1_scan_print(const sv_gs1_data_t *data, char *out, size_t cap)
+{
+    unsigned                 i;
+    sv_text_t                text;
+    const sv_gs1_element_t  *element;
+
+    sv_text_begin(&text, out, cap);
+    sv_text_string(&text, "]d2");
+
+    for (i = 0; i < data->n; i++) {
+        element = &data->element[i];
+
+        sv_text_string(&text, element->ai->code);
+        sv_text_bytes(&text, element->value.data, element->value.len);
+
+        if (!(element->ai->flags & SV_GS1_FIXED) && i + 1 < data->n) {
+            sv_text_char(&text, SV_GS);
+        }
+    }
+
+    return sv_text_end(&text);
 }
 
 

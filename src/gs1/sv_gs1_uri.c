@@ -1,4 +1,6 @@
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE         /* memrchr() */
+#endif
 
 #include "sv_gs1_core.h"
 
