@@ -5,6 +5,8 @@ use warnings;
 
 use File::Path qw(make_path);
 use File::Temp qw(tempdir);
+use FindBin;
+use lib "$FindBin::Bin/lib";
 use Test::More;
 
 use Test::SerialVerify;

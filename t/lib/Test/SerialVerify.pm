@@ -189,6 +189,10 @@ sub start_server {
 
     my $directory = $self->directory($name);
 
+    open(my $log, '>>', "$directory/error.log") or croak "$directory/error.log: $!";
+    close $log;
+    $self->give("$directory/error.log");
+
     return $self->{server}{$name} = Test::SerialVerify::Process->start(
         name => $name, user => $self->{user}, log => "$directory/error.log", cwd => $directory, %option);
 }
@@ -281,7 +285,7 @@ sub template {
         or croak slurp("$made/initdb.log");
 
     $self->start_server('template', command => postgres_command($data, $made), stop => 'INT', orphan => 'QUIT');
-    $self->ready('template', sub { -S "$made/.s.PGSQL.5432" && system("$bin/pg_isready -q -h $made") == 0 });
+    $self->ready('template', sub { -S "$made/.s.PGSQL.5432" && system("$bin/pg_isready -q -U postgres -h $made") == 0 });
 
     my $failed = system("$bin/createdb -h $made -U postgres sv >>$made/initdb.log 2>&1"
         . " && PGHOST=$made PGUSER=postgres PGDATABASE=sv $root/sql/migrate >>$made/initdb.log 2>&1");
@@ -312,7 +316,7 @@ sub start_postgres {
         command => [@{postgres_command("$home/data", $home)}, map { ('-c', $_) } @{$option{settings} // []}]);
 
     my $bin = pg_bin();
-    $self->ready('postgres', sub { -S "$home/.s.PGSQL.5432" && system("$bin/pg_isready -q -h $home") == 0 });
+    $self->ready('postgres', sub { -S "$home/.s.PGSQL.5432" && system("$bin/pg_isready -q -U postgres -h $home") == 0 });
 
     return $self;
 }
@@ -454,15 +458,18 @@ sub gateway_directives {
         %{$option // {}},
     );
 
-    return join '', map { "    serial_verify_$_ \"$directive{$_}\";\n" }
+    # several arguments: an array
+    return join '', map { "    serial_verify_$_ " . join(' ', map { qq("$_") } ref $directive{$_} ? @{$directive{$_}} : $directive{$_}) . ";\n" }
         grep { defined $directive{$_} } sort keys %directive;
 }
 
 
-# name     of this gateway: several may run
-# workers  processes
-# verify   {deadline => '250ms', ..}: serial_verify_* directives
+# name       of this gateway: several may run
+# workers    processes
+# verify     {deadline => '250ms', ..}: serial_verify_* directives of http {}; undef leaves one away
 # main, http, server: more configuration;  config: all of it
+# locations  instead of those of conf/nginx.conf
+# unready    do not wait for the reference data
 sub start_nginx {
     my ($self, %option) = @_;
 
@@ -479,12 +486,23 @@ sub start_nginx {
 }
 
 
+# What conf/nginx.conf says of its server.
+sub sample_locations {
+    my ($server) = slurp("$root/conf/nginx.conf") =~ /^    server \{\n(.*?)^    \}\n/ms
+        or croak 'conf/nginx.conf has no server';
+
+    $server =~ s/^\s*listen\s.*\n//mg;
+
+    return $server;
+}
+
+
 sub nginx_conf {
     my ($self, $name, %option) = @_;
 
     my $home   = "$self->{base}/$name";
     my $module = $self->module;
-    my %more   = (workers => 1, main => '', http => '', server => '', %option);
+    my %more   = (workers => 1, main => '', http => '', server => '', locations => sample_locations(), %option);
     my $verify = $self->gateway_directives($option{verify});
 
     return $option{config} if defined $option{config};
@@ -514,8 +532,32 @@ $more{http}
         listen 127.0.0.1:$self->{port}{$name};
         server_name id.example.com;
 
+        serial_verify_routing on;
+        merge_slashes off;
+        client_max_body_size 1m;
+
+        location /01/ {
+            serial_verify pack;
+        }
+
+        location = /scan {
+            serial_verify scan;
+        }
+
+        location = /packs {
+            serial_verify packs;
+        }
+
+        location = /status {
+            serial_verify status;
+        }
+
+        location = /metrics {
+            serial_verify metrics;
+        }
+
         location / {
-            serial_verify on;
+            return 404;
         }
 
         location = /static {
@@ -541,7 +583,7 @@ sub gateway_ready {
 
     my $answer = eval { $self->get('/status', nginx => $name, timeout => 2) } or return 0;
 
-    return $answer->{status} == 200;
+    return $answer->{status} == 200 && $answer->{json}{reference_data}{complete};
 }
 
 
