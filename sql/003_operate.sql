@@ -27,7 +27,7 @@ create function sv.verify_read(
   p_gtin           bigint,
   p_serial         text,
   p_lot            text,
-  out found        boolean,
+  out known        boolean,                       -- not "found": that is a variable of plpgsql's own
   out state        text,
   out version      integer,
   out lot          text,
@@ -46,7 +46,7 @@ begin
   from sv.pack k
   where k.gtin = p_gtin and k.serial = p_serial;
 
-  verify_read.found := v_pack.gtin is not null;
+  known := v_pack.gtin is not null;
   state := v_pack.state;
   version := v_pack.version;
   lot := v_pack.lot;

@@ -258,19 +258,19 @@ ngx_sv_read_headers(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
         value = &h[i].value;
 
         if (h[i].key.len == sizeof("Accept-Language") - 1
-            && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "accept-language") == 0)
+            && ngx_strncmp(h[i].lowcase_key, "accept-language", 15) == 0)
         {
             languages.data = value->data;
             languages.len = value->len;
             ctx->lang = sv_lang_parse(languages);
 
         } else if (h[i].key.len == sizeof("Entry-Mode") - 1
-                   && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "entry-mode") == 0)
+                   && ngx_strncmp(h[i].lowcase_key, "entry-mode", 10) == 0)
         {
             ctx->entry_mode = *value;
 
         } else if (h[i].key.len == sizeof("Idempotency-Key") - 1
-                   && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "idempotency-key") == 0)
+                   && ngx_strncmp(h[i].lowcase_key, "idempotency-key", 15) == 0)
         {
             ctx->idempotency_key = *value;
         }

@@ -191,7 +191,7 @@ ngx_sv_wants_page(ngx_http_request_t *r)
         h = part->elts;
 
         for (i = 0; i < part->nelts; i++) {
-            if (h[i].key.len == 6 && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "accept") == 0) {
+            if (h[i].key.len == 6 && ngx_strncmp(h[i].lowcase_key, "accept", 6) == 0) {
                 return ngx_strstrn(h[i].value.data, "text/html", 9 - 1) != NULL;
             }
         }

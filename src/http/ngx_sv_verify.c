@@ -317,7 +317,7 @@ ngx_sv_fill_delay(ngx_http_request_t *r)
 
         for (i = 0; i < part->nelts; i++) {
             if (h[i].key.len == sizeof("Test-Fill-Delay") - 1
-                && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "test-fill-delay") == 0)
+                && ngx_strncmp(h[i].lowcase_key, "test-fill-delay", 15) == 0)
             {
                 ms = ngx_atoi(h[i].value.data, h[i].value.len);
                 return ms > 0 ? (unsigned) ms : 0;

@@ -5,7 +5,7 @@ const sv_pg_statement_t  sv_sql_statements[SV_SQL_MAX] = {
 
     [SV_SQL_VERIFY] = {
         "sv_verify",
-        "select found, state, version, lot, expiry, location_id, since_ms, lot_known"
+        "select known, state, version, lot, expiry, location_id, since_ms, lot_known"
         " from sv.verify_read($1::bigint, $2::text, $3::text)",
         3
     },

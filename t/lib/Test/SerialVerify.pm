@@ -25,6 +25,7 @@ use File::Copy ();
 use File::Path qw(make_path remove_tree);
 use File::Temp ();
 use IO::Socket::INET;
+use POSIX ();
 use Test::More ();
 use Time::HiRes qw(time sleep);
 
@@ -642,6 +643,95 @@ sub parallel {
         my ($method, $target, %option) = @$_;
         [$self->address($option{nginx}), Test::SerialVerify::HTTP::build($method, $target, close => 1, %option)];
     } @requests);
+}
+
+
+# --- the worker
+
+# setting => value of worker.conf; undef leaves one away
+sub worker_conf {
+    my ($self, %setting) = @_;
+
+    my $inbox = $self->directory('inbox');
+
+    %setting = (
+        postgres       => 'host=' . $self->pg_socket . ' dbname=sv user=sv_worker',
+        redis          => 'unix:' . $self->redis_socket,
+        inbox          => $inbox,
+        settle         => '0ms',
+        scan_interval  => '50ms',
+        relay_interval => '20ms',
+        log_level      => 'info',
+        %setting,
+    );
+
+    return $self->write_file('worker.conf', join '', map { "$_ = $setting{$_}\n" }
+        grep { defined $setting{$_} } sort keys %setting);
+}
+
+
+# start_worker(roles => 'relay', SETTING => VALUE..)
+sub start_worker {
+    my ($self, %setting) = @_;
+
+    my $name = delete $setting{name} // 'worker';
+    my $conf = $self->worker_conf(%setting);
+
+    $self->start_server($name, env => $self->sanitizer_env($name),
+        command => [$self->program('serial-verify-worker'), '-c', $conf, 'run']);
+    $self->ready($name, sub {
+        $self->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker'});
+    });
+
+    return $self;
+}
+
+
+# command(ARGUMENTS..): a command of the worker; (exit code, output and errors together)
+sub command {
+    my ($self, @arguments) = @_;
+
+    my $conf = -e "$self->{base}/worker.conf" ? "$self->{base}/worker.conf" : $self->worker_conf;
+    my $pid  = open(my $pipe, '-|') // croak "fork: $!";
+
+    if ($pid == 0) {
+        my $env = $self->sanitizer_env('command');
+        @ENV{keys %{$env}} = values %{$env};
+        open(STDIN, '<', '/dev/null') && open(STDERR, '>&', \*STDOUT) or POSIX::_exit(127);
+        exec {$self->program('serial-verify-worker')} 'serial-verify-worker', '-c', $conf, @arguments
+            or POSIX::_exit(127);
+    }
+
+    local $/;
+    my $output = <$pipe> // '';
+    close $pipe;
+
+    return ($? >> 8, $output);
+}
+
+
+# A file appears in the inbox, complete.
+sub deliver {
+    my ($self, $name, $content) = @_;
+
+    my $path = $self->write_file(".$name", $content);
+    rename $path, "$self->{base}/inbox/$name" or croak "$name: $!";
+
+    return "$self->{base}/inbox/$name";
+}
+
+
+# Where a delivered file is now: inbox, done, rejected, or nowhere.
+sub filed {
+    my ($self, $name) = @_;
+
+    my $inbox = "$self->{base}/inbox";
+
+    for my $place (qw(done rejected)) {
+        return $place if -e "$inbox/$place/$name";
+    }
+
+    return -e "$inbox/$name" ? 'inbox' : '';
 }
 
 
