@@ -41,6 +41,7 @@ struct ngx_sv_refdata_s {
     ngx_uint_t             turn;        /* of the lease, while it is ours */
     ngx_msec_t             epoch_at;    /* when the epoch was last read */
     uint64_t               connects;    /* of the pool, then */
+    ngx_uint_t             ready;
 
     ngx_msec_t             asked_at;    /* for the page in flight */
     uint64_t               n;           /* the last row applied */
@@ -431,7 +432,7 @@ ngx_sv_refdata_poll(ngx_sv_refdata_t *rd)
 
     /* a new connection may lead to another database: that has to be known before its rows are applied */
 
-    if (rd->epoch_at != 0 && rd->connects == stats.connects
+    if (rd->epoch_at != 0 && rd->connects == stats.connects && rd->ready == stats.ready
         && ngx_current_msec - rd->epoch_at < NGX_SV_REFDATA_EPOCH)
     {
         ngx_sv_refdata_begin(rd);
@@ -440,6 +441,7 @@ ngx_sv_refdata_poll(ngx_sv_refdata_t *rd)
 
     rd->epoch_at = ngx_current_msec;
     rd->connects = stats.connects;
+    rd->ready = stats.ready;
 
     rd->query = sv_pg_query(rd->pool, (unsigned) rd->epoch_statement, NULL, ngx_sv_refdata_epoch_reply, rd);
 

@@ -279,7 +279,15 @@ ngx_sv_render_outcome(sv_json_t *json, const ngx_sv_ctx_t *ctx, const ngx_sv_pac
     sv_json_text(json, "operation", order->operation);
     sv_json_text(json, "of", order->of);
     sv_json_bool(json, "changed", outcome->changed);
-    ngx_sv_render_reason(json, ctx, reason, outcome->hint);
+
+    if (outcome->changed) {
+        sv_json_text(json, "reason", sv_reason_row(reason)->word);
+        sv_json_text(json, "advice", sv_advice_word(sv_done_advice(order->operation)));
+        sv_json_text(json, "text", sv_done_text(order->operation, ctx->lang));
+
+    } else {
+        ngx_sv_render_reason(json, ctx, reason, outcome->hint);
+    }
 
     if (matches) {
         sv_json_text(json, "state", sv_state_word(outcome->record.state));

@@ -78,6 +78,7 @@ ngx_sv_status_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
 static void
 ngx_sv_status_json(sv_json_t *json, ngx_sv_worker_t *worker)
 {
+    u_char           name[32];
     ngx_uint_t       i;
     ngx_sv_sum_t     sum;
     sv_ref_stats_t   ref;
@@ -126,7 +127,9 @@ ngx_sv_status_json(sv_json_t *json, ngx_sv_worker_t *worker)
     sv_json_object(json, "counters");
 
     for (i = 0; i < NGX_SV_COUNTERS; i++) {
-        sv_json_number(json, ngx_sv_counter_rows[i].symbol, (int64_t) stats->counter[i]);
+        ngx_strlow(name, (u_char *) ngx_sv_counter_rows[i].symbol,
+                   ngx_strlen(ngx_sv_counter_rows[i].symbol) + 1);
+        sv_json_number(json, (char *) name, (int64_t) stats->counter[i]);
     }
 
     sv_json_object_end(json);

@@ -9,6 +9,13 @@ static size_t sv_json_utf8(sv_span_t rest);
 static char *sv_json_two(char *p, unsigned value);
 
 
+/* What needs no escape: not controls, nor what could end a script or a tag where somebody pastes this into a page. */
+static const uint8_t  sv_json_plain[256] = {
+    [' '] = 1, ['!'] = 1, ['#' ... '%'] = 1, ['\'' ... ';'] = 1, ['='] = 1, ['?' ... '['] = 1,
+    [']' ... '~'] = 1,
+};
+
+
 void
 sv_json_init(sv_json_t *json, char *buf, size_t cap)
 {
@@ -190,6 +197,16 @@ sv_json_string(sv_json_t *json, sv_span_t value)
     sv_json_bytes(json, "\"", 1);
 
     for (i = 0; i < value.len; i += n) {
+
+        for (n = 0; i + n < value.len && sv_json_plain[value.data[i + n]]; n++) {
+            /* void */
+        }
+
+        if (n != 0) {
+            sv_json_bytes(json, (const char *) value.data + i, n);
+            continue;
+        }
+
         n = 1;
         c = value.data[i];
 
@@ -198,15 +215,11 @@ sv_json_string(sv_json_t *json, sv_span_t value)
             escape[1] = (char) c;
             sv_json_bytes(json, escape, 2);
 
-        } else if (c < 0x20 || c == 0x7f || c == '<' || c == '>' || c == '&') {
-            /* the angle brackets too: somebody will paste this into a page */
+        } else if (c < 0x80) {
             memcpy(escape, "\\u00", 4);
             escape[4] = "0123456789abcdef"[c >> 4];
             escape[5] = "0123456789abcdef"[c & 15];
             sv_json_bytes(json, escape, 6);
-
-        } else if (c < 0x80) {
-            sv_json_bytes(json, (const char *) value.data + i, 1);
 
         } else {
             n = sv_json_utf8((sv_span_t) {value.data + i, value.len - i});

@@ -3,8 +3,23 @@
 
 static const char *const  sv_texts[SV_REASON_MAX][SV_LANG_MAX] = {
 #define SV_TEXT(symbol, en, de, fr)  [SV_REASON_##symbol] = {en, de, fr},
+#define SV_DONE(operation, advice, en, de, fr)
 #include "sv_text.def"
 #undef SV_TEXT
+#undef SV_DONE
+};
+
+/* the last row is for every operation that has none of its own */
+static const struct {
+    const char   *operation;
+    sv_advice_t   advice;
+    const char   *text[SV_LANG_MAX];
+} sv_dones[] = {
+#define SV_TEXT(symbol, en, de, fr)
+#define SV_DONE(operation, advice, en, de, fr)  {operation, SV_ADVICE_##advice, {en, de, fr}},
+#include "sv_text.def"
+#undef SV_TEXT
+#undef SV_DONE
 };
 
 static const char *const  sv_langs[SV_LANG_MAX] = {
@@ -14,6 +29,7 @@ static const char *const  sv_langs[SV_LANG_MAX] = {
 };
 
 
+static size_t sv_done_row(const char *operation);
 static unsigned sv_lang_quality(sv_span_t parameters);
 
 
@@ -21,6 +37,35 @@ const char *
 sv_reason_text(sv_reason_t reason, sv_lang_t lang)
 {
     return sv_texts[reason][lang];
+}
+
+
+sv_advice_t
+sv_done_advice(const char *operation)
+{
+    return sv_dones[sv_done_row(operation)].advice;
+}
+
+
+const char *
+sv_done_text(const char *operation, sv_lang_t lang)
+{
+    return sv_dones[sv_done_row(operation)].text[lang];
+}
+
+
+static size_t
+sv_done_row(const char *operation)
+{
+    size_t  i;
+
+    for (i = 0; sv_dones[i].operation != NULL; i++) {
+        if (strcmp(sv_dones[i].operation, operation) == 0) {
+            break;
+        }
+    }
+
+    return i;
 }
 
 

@@ -64,6 +64,13 @@ sv_advice_t sv_reason_advice(sv_reason_t reason, int hint);
 /* The anonymous public must not learn which of the elements was wrong. */
 sv_reason_t sv_reason_public(sv_reason_t reason);
 
+/*
+ * What is said of an operation that was carried out.  Only a supply says
+ * "dispense": an undone pack is active again and has to be supplied first.
+ */
+sv_advice_t sv_done_advice(const char *operation);
+const char *sv_done_text(const char *operation, sv_lang_t lang);
+
 /* The sentence; the best language of an Accept-Language header, English otherwise. */
 const char *sv_reason_text(sv_reason_t reason, sv_lang_t lang);
 sv_lang_t sv_lang_parse(sv_span_t accept_language);
