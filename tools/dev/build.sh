@@ -19,7 +19,7 @@ END
 # configure_module OBJS CFLAGS LDFLAGS: only when the list of sources, the flags or nginx changed
 configure_module()
 {
-    local objs=$1 cflags=$2 ldflags=$3 src=${SV_NGINX_SRC:-/usr/share/nginx/src} key
+    local objs=$1 cflags=$2 ldflags=$3 src=${SV_NGINX_SRC:-/usr/share/nginx/src} key header
 
     [ -x "$src/configure" ] || die "there is no nginx source under $src (package nginx-dev)"
 
@@ -34,8 +34,12 @@ configure_module()
     fi
 
     say "Configuring the module"
-    rm -rf "$objs"
     mkdir -p "$objs"
+    for header in "$objs"/ngx_auto_*.h; do
+        if [ -f "$header" ]; then
+            mv "$header" "$header.old"
+        fi
+    done
 
     (
         cd "$src"
@@ -48,6 +52,16 @@ configure_module()
         sed -n '/error:/,$p' "$objs/configure.log" >&2
         die "configuring the module failed, see $objs/configure.log"
     }
+
+    # what every object depends on has not changed: a new source file is no reason to compile the others
+    if [ "$(cat "$objs/flags" 2>/dev/null)" = "$cflags" ]; then
+        for header in "$objs"/ngx_auto_*.h; do
+            if cmp -s "$header" "$header.old"; then
+                touch -r "$header.old" "$header"
+            fi
+        done
+    fi
+    printf '%s\n' "$cflags" > "$objs/flags"
 
     # shellcheck disable=SC2016
     # a header changes: only what includes it is compiled again
