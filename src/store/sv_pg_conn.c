@@ -30,6 +30,7 @@ static void sv_pg_prepare_result(sv_pg_conn_t *conn, PGresult *result);
 static void sv_pg_synced(sv_pg_conn_t *conn);
 static void sv_pg_flush(sv_pg_conn_t *conn);
 static void sv_pg_flush_timer(void *data);
+static int sv_pg_sync(PGconn *pg);
 static void sv_pg_wake(sv_pg_conn_t *conn);
 static void sv_pg_timer(void *data);
 static void sv_pg_listen(sv_pg_conn_t *conn);
@@ -99,7 +100,7 @@ sv_pg_conn_send(sv_pg_conn_t *conn, sv_pg_query_t *query,
 
     /* from here on it may be executed */
 
-    if (!PQpipelineSync(conn->pg)) {
+    if (!sv_pg_sync(conn->pg)) {
         conn->broken = 1;
     }
 
@@ -363,7 +364,7 @@ sv_pg_prepare(sv_pg_conn_t *conn)
         st = &pool->conf.statements[i];
 
         if (!PQsendPrepare(conn->pg, st->name, st->sql, 0, NULL)
-            || !PQpipelineSync(conn->pg))
+            || !sv_pg_sync(conn->pg))
         {
             sv_pg_conn_close(conn, PQerrorMessage(conn->pg));
             return;
@@ -461,6 +462,11 @@ sv_pg_drain(sv_pg_conn_t *conn)
         if (sv_pg_drain_result(conn, result) != 0) {
             break;
         }
+    }
+
+    if (conn->in_flight == 0) {
+        /* what the server says to an idle session, as the reason of its end */
+        (void) PQisBusy(conn->pg);
     }
 
     if (PQstatus(conn->pg) == CONNECTION_BAD) {
@@ -621,6 +627,19 @@ sv_pg_flush_timer(void *data)
     if (conn->fault[0] != '\0') {
         sv_pg_drain(conn);
     }
+}
+
+
+/* libpq older than 17 cannot add a sync point without sending at once */
+
+static int
+sv_pg_sync(PGconn *pg)
+{
+#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
+    return PQsendPipelineSync(pg);
+#else
+    return PQpipelineSync(pg);
+#endif
 }
 
 

@@ -6,6 +6,8 @@
 
 #include "sv_pg_conninfo.h"
 
+#include <arpa/inet.h>
+#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@ static const char *sv_pg_conninfo_value(const PQconninfoOption *options,
     const char *keyword);
 static const char *sv_pg_conninfo_options(const PQconninfoOption *options);
 static const char *sv_pg_conninfo_host(const PQconninfoOption *options);
+static int sv_pg_conninfo_is_numeric(const char *text);
 static const char *sv_pg_conninfo_ssl(const PQconninfoOption *options);
 
 
@@ -194,18 +197,39 @@ sv_pg_conninfo_host(const PQconninfoOption *options)
         return "names more than one server, give one";
     }
 
-    if (hostaddr == NULL && host[0] != '/') {
+    if (hostaddr == NULL && host[0] != '/' && host[0] != '@') {
         return "\"host\" would need name resolution, give the numeric address "
                "in \"hostaddr\" (\"host\" may stay, for the TLS name)";
     }
 
-    if (hostaddr != NULL
-        && hostaddr[strspn(hostaddr, "0123456789abcdefABCDEF.:%")] != '\0')
-    {
+    if (hostaddr != NULL && !sv_pg_conninfo_is_numeric(hostaddr)) {
         return "\"hostaddr\" is not a numeric address";
     }
 
     return NULL;
+}
+
+
+static int
+sv_pg_conninfo_is_numeric(const char *text)
+{
+    struct addrinfo  hints, *found;
+
+    memset(&hints, 0, sizeof(struct addrinfo));
+    hints.ai_flags = AI_NUMERICHOST;
+
+    /* inet_pton() does not know scopes, and getaddrinfo() takes "1.2.3" */
+
+    if ((strchr(text, ':') == NULL
+         && inet_pton(AF_INET, text, &(struct in_addr) { 0 }) != 1)
+        || getaddrinfo(text, NULL, &hints, &found) != 0)
+    {
+        return 0;
+    }
+
+    freeaddrinfo(found);
+
+    return 1;
 }
 
 

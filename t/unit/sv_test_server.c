@@ -262,6 +262,22 @@ sv_test_pg_conninfo(char *buf)
 }
 
 
+const char *
+sv_test_pg_socket(char *buf)
+{
+    snprintf(buf, SV_TEST_PATH, "%s/pg/.s.PGSQL.%d", sv_test_dir(), pg_port);
+
+    return buf;
+}
+
+
+int
+sv_test_pg_port(void)
+{
+    return pg_port;
+}
+
+
 void
 sv_test_psql(const char *sql, char *out, size_t size)
 {

@@ -33,6 +33,9 @@ pid_t sv_test_postgres_again(void);     /* after sv_test_stop */
 /* The real server, into a buffer of SV_TEST_CONNINFO. */
 const char *sv_test_pg_conninfo(char *buf);
 
+const char *sv_test_pg_socket(char *buf);
+int sv_test_pg_port(void);
+
 /* PostgreSQL's answer to one statement, from a connection beside the tested one. */
 void sv_test_psql(const char *sql, char *out, size_t size);
 
