@@ -6,6 +6,7 @@
 #define NGX_SV_REFDATA_FULL      5000   /* ms until another whole read is tried that did not fit */
 #define NGX_SV_REFDATA_STALE     1000   /* ms */
 #define NGX_SV_REFDATA_SOON      10     /* ms */
+#define NGX_SV_REFDATA_TRIES     3      /* of a page that PostgreSQL refused */
 #define NGX_SV_REFDATA_PAGE      2000   /* rows */
 #define NGX_SV_REFDATA_COLUMNS   11
 
@@ -44,6 +45,7 @@ struct ngx_sv_refdata_s {
     ngx_uint_t             ready;
 
     ngx_msec_t             asked_at;    /* for the page in flight */
+    ngx_uint_t             tries;
     uint64_t               n;           /* the last row applied */
     u_char                 kind[32];
     u_char                 key[256];
@@ -65,12 +67,13 @@ typedef struct {
 
 static ngx_int_t ngx_sv_refdata_init_zone(ngx_shm_zone_t *zone, void *data);
 static void ngx_sv_refdata_tick(void *data);
+static ngx_msec_t ngx_sv_refdata_next(ngx_sv_refdata_t *rd);
 static ngx_int_t ngx_sv_refdata_take(ngx_sv_refdata_t *rd);
 static ngx_int_t ngx_sv_refdata_renew(ngx_sv_refdata_t *rd);
 static void ngx_sv_refdata_release(ngx_sv_refdata_t *rd);
 static ngx_int_t ngx_sv_refdata_lock(ngx_sv_refdata_t *rd);
 static void ngx_sv_refdata_unlock(ngx_sv_refdata_t *rd);
-static void ngx_sv_refdata_poll(ngx_sv_refdata_t *rd);
+static void ngx_sv_refdata_poll(ngx_sv_refdata_t *rd, const sv_pg_stats_t *stats);
 static void ngx_sv_refdata_epoch_reply(void *data, const sv_pg_reply_t *reply);
 static void ngx_sv_refdata_begin(ngx_sv_refdata_t *rd);
 static void ngx_sv_refdata_page(ngx_sv_refdata_t *rd);
@@ -274,7 +277,7 @@ ngx_sv_refdata_tick(void *data)
 {
     ngx_sv_refdata_t  *rd = data;
 
-    ngx_msec_int_t     left;
+    sv_pg_stats_t      stats;
 
     /* a process that is about to leave answers what it has begun and leaves the rest to its successors */
 
@@ -283,25 +286,45 @@ ngx_sv_refdata_tick(void *data)
         return;
     }
 
-    rd->loop->timer_set(rd->timer, (unsigned) rd->interval);
+    sv_pg_stats(rd->pool, &stats);
 
-    if (rd->holder && ngx_sv_refdata_renew(rd) != NGX_OK) {
+    rd->loop->timer_set(rd->timer, (unsigned) ngx_sv_refdata_next(rd));
+
+    /* without a connection the lease is of no use: a process that has one takes it */
+
+    if (stats.ready == 0) {
+        ngx_sv_refdata_release(rd);
         return;
     }
 
-    if (!rd->holder && ngx_sv_refdata_take(rd) != NGX_OK) {
-        left = (ngx_msec_int_t) (rd->ctx->sh->expires - ngx_current_msec) + 1;
-
-        if (left < (ngx_msec_int_t) rd->interval) {
-            rd->loop->timer_set(rd->timer, (unsigned) ngx_max(left, NGX_SV_REFDATA_SOON));
-        }
-
+    if (rd->holder ? ngx_sv_refdata_renew(rd) != NGX_OK : ngx_sv_refdata_take(rd) != NGX_OK) {
         return;
     }
 
     if (rd->query == NULL) {
-        ngx_sv_refdata_poll(rd);
+        ngx_sv_refdata_poll(rd, &stats);
     }
+}
+
+
+/* Those that watch wake up when the lease ends; before the first copy nobody sleeps for long. */
+
+static ngx_msec_t
+ngx_sv_refdata_next(ngx_sv_refdata_t *rd)
+{
+    ngx_msec_int_t  left;
+
+    if (!ngx_sv_refdata_complete(rd)) {
+        return ngx_min(rd->interval, 2 * NGX_SV_REFDATA_SOON);
+    }
+
+    left = (ngx_msec_int_t) (rd->ctx->sh->expires - ngx_current_msec) + 1;
+
+    if (rd->holder || left > (ngx_msec_int_t) rd->interval || left <= 0) {
+        return rd->interval;
+    }
+
+    return (ngx_msec_t) ngx_max(left, NGX_SV_REFDATA_SOON);
 }
 
 
@@ -424,15 +447,11 @@ ngx_sv_refdata_unlock(ngx_sv_refdata_t *rd)
 
 
 static void
-ngx_sv_refdata_poll(ngx_sv_refdata_t *rd)
+ngx_sv_refdata_poll(ngx_sv_refdata_t *rd, const sv_pg_stats_t *stats)
 {
-    sv_pg_stats_t  stats;
-
-    sv_pg_stats(rd->pool, &stats);
-
     /* a new connection may lead to another database: that has to be known before its rows are applied */
 
-    if (rd->epoch_at != 0 && rd->connects == stats.connects && rd->ready == stats.ready
+    if (rd->epoch_at != 0 && rd->connects == stats->connects && rd->ready == stats->ready
         && ngx_current_msec - rd->epoch_at < NGX_SV_REFDATA_EPOCH)
     {
         ngx_sv_refdata_begin(rd);
@@ -440,8 +459,8 @@ ngx_sv_refdata_poll(ngx_sv_refdata_t *rd)
     }
 
     rd->epoch_at = ngx_current_msec;
-    rd->connects = stats.connects;
-    rd->ready = stats.ready;
+    rd->connects = stats->connects;
+    rd->ready = stats->ready;
 
     rd->query = sv_pg_query(rd->pool, (unsigned) rd->epoch_statement, NULL, ngx_sv_refdata_epoch_reply, rd);
 
@@ -510,6 +529,7 @@ ngx_sv_refdata_begin(ngx_sv_refdata_t *rd)
     rd->n = whole ? 0 : n + 1;
     rd->kind[0] = '\0';
     rd->key[0] = '\0';
+    rd->tries = 0;
 
     ngx_sv_refdata_page(rd);
 }
@@ -547,6 +567,13 @@ ngx_sv_refdata_page_reply(void *data, const sv_pg_reply_t *reply)
     ngx_sv_refdata_page_t  page;
 
     rd->query = NULL;
+
+    /* perhaps too slow under load: what came before it need not be read again */
+
+    if (reply->status == SV_PG_ERROR && ++rd->tries < NGX_SV_REFDATA_TRIES) {
+        ngx_sv_refdata_page(rd);
+        return;
+    }
 
     if (reply->status != SV_PG_OK || PQnfields(reply->result) < NGX_SV_REFDATA_COLUMNS) {
         ngx_sv_refdata_failed(rd, "changes", reply);
@@ -683,6 +710,7 @@ ngx_sv_refdata_cursor(ngx_sv_refdata_t *rd, const sv_ref_row_t *row)
     }
 
     rd->n = row->n;
+    rd->tries = 0;
     ngx_memcpy(rd->kind, row->kind, kind);
     ngx_memcpy(rd->key, row->key, key);
 
@@ -731,13 +759,12 @@ ngx_sv_refdata_failed(ngx_sv_refdata_t *rd, const char *what, const sv_pg_reply_
 {
     const char  *why;
 
-    if (!rd->failing) {
+    /* connections that are lost are the pool's to tell */
+
+    if (!rd->failing && reply != NULL && reply->status != SV_PG_NOT_SENT) {
         rd->failing = 1;
 
-        if (reply == NULL) {
-            why = "no connection";
-
-        } else if (reply->status == SV_PG_OK) {
+        if (reply->status == SV_PG_OK) {
             why = "unexpected answer";
 
         } else {

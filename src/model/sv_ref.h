@@ -117,6 +117,7 @@ void sv_ref_set_epoch(sv_ref_t *ref, const char *epoch);
 void sv_ref_begin(sv_ref_t *ref, int *whole, uint64_t *n);
 
 /*
+ * Rows come in order of n, those of one n together.
  * SV_REF_FULL: abort(); the next begin() asks for a whole read, or that was one and does not fit.
  * SV_REF_BAD_ROW: to be logged; go on.  The row is kept in the form that permits least (credential,
  * location: unknown; lot: recalled; product: withdrawn if it may be), and counted in stats.bad until it is mended.

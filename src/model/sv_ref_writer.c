@@ -56,12 +56,23 @@ sv_ref_rc_t
 sv_ref_apply(sv_ref_t *ref, const sv_ref_row_t *row)
 {
     sv_ref_rc_t       rc, stored;
+    sv_ref_half_t    *h;
     sv_ref_parsed_t   parsed;
 
-    /* published rows are read again by a writer that lost its turn, and by nobody else */
+    if (ref->mode != SV_REF_WHOLE) {
+        h = &ref->half[sv_ref_current(ref)];
 
-    if (ref->mode != SV_REF_WHOLE && row->n <= ref->half[sv_ref_current(ref)].n) {
-        return SV_REF_OK;
+        /* a change is complete when the next begins: a long read that fails is not begun again from its start */
+
+        if (row->n > ref->pending && ref->pending > h->n) {
+            sv_ref_set(&h->n, ref->pending);
+        }
+
+        /* published rows are brought by a writer that lost its turn, and by nobody else */
+
+        if (row->n <= h->n) {
+            return SV_REF_OK;
+        }
     }
 
     rc = sv_ref_parse(row, &parsed);
@@ -96,9 +107,9 @@ sv_ref_end(sv_ref_t *ref, uint64_t now_ms)
     h = &ref->half[half];
 
     sv_ref_set(&h->n, ref->pending);
-    h->floor = ref->pending;
 
     if (ref->mode == SV_REF_WHOLE) {
+        h->floor = ref->pending;
         h->mark = h->used;
         sv_ref_set(&ref->full, 0);
         sv_ref_set(&ref->generation, ref->generation + 1);

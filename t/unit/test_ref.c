@@ -370,22 +370,31 @@ test_older_never_shadows_newer(void **state)
     assert_false(recalled(ref, 3, &r));
     assert_int_equal(stats(ref).n, 10);
 
-    /* rows linked by a writer that died come again */
+    /* rows linked by a writer that died come again; what is complete does not */
 
     begin(ref, 0, 10);
     assert_int_equal(recall(ref, 12, 1, 1, NULL), SV_REF_OK);
     assert_int_equal(recall(ref, 13, 2, 0, "thirteen"), SV_REF_OK);
 
-    begin(ref, 0, 10);
+    begin(ref, 0, 12);
     assert_int_equal(recall(ref, 11, 1, 0, "eleven"), SV_REF_OK);
+    assert_int_equal(recall(ref, 12, 1, 0, "twelve"), SV_REF_OK);
     assert_false(recalled(ref, 1, &r));
-    assert_int_equal(recall(ref, 12, 1, 1, NULL), SV_REF_OK);
     assert_int_equal(recall(ref, 13, 2, 0, "thirteen"), SV_REF_OK);
+    assert_int_equal(recall(ref, 13, 3, 0, "thirteen"), SV_REF_OK);
+    assert_int_equal(recall(ref, 13, 4, 1, NULL), SV_REF_OK);
+
+    /* deleted before it was ever seen: kept in mind until it is published */
+
+    begin(ref, 0, 12);
+    assert_int_equal(recall(ref, 13, 4, 0, "late"), SV_REF_OK);
     sv_ref_end(ref, 0);
     assert_false(recalled(ref, 1, &r));
     assert_true(recalled(ref, 2, &r));
+    assert_true(recalled(ref, 3, &r));
+    assert_false(recalled(ref, 4, &r));
     assert_int_equal(stats(ref).n, 13);
-    assert_int_equal(stats(ref).lots, 1);
+    assert_int_equal(stats(ref).lots, 2);
 
     free(ref);
 }
@@ -477,7 +486,7 @@ test_full(void **state)
     fits = i;
 
     s = stats(ref);
-    assert_int_equal(s.n, 1);
+    assert_int_equal(s.n, fits);
     assert_int_equal(s.fresh_at, 7);
     assert_true(s.used <= s.size && s.used + 64 > s.size);
 
@@ -493,7 +502,7 @@ test_full(void **state)
 
     s = stats(ref);
     assert_true(s.full);
-    assert_int_equal(s.n, 1);
+    assert_int_equal(s.n, fits);
     assert_int_equal(s.fresh_at, 7);
     assert_true(recalled(ref, 0, &r));
     assert_string_equal(r.reference, "kept");
