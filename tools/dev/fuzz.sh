@@ -7,7 +7,7 @@ fuzz_usage()
 Usage: ./dev fuzz [--seconds N]
 
 Fuzzes the parsers with libFuzzer and sanitizers, starting from the corpora in t/fuzz/,
-for N seconds all in all (60). An input that breaks something is kept and named.
+each for N seconds (60). An input that breaks something is kept and named.
 END
 }
 
