@@ -29,11 +29,12 @@ use POSIX ();
 use Test::More ();
 use Time::HiRes qw(time sleep);
 
+use Test::SerialVerify::Fault;
 use Test::SerialVerify::HTTP;
 use Test::SerialVerify::Process;
 use Test::SerialVerify::Seed;
 
-our @ISA = ('Test::SerialVerify::Seed');
+our @ISA = ('Test::SerialVerify::Seed', 'Test::SerialVerify::Fault');
 
 my $root = abs_path(dirname(__FILE__) . '/../../..');
 my @open;
