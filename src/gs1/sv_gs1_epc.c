@@ -192,16 +192,16 @@ sv_urn_extra(sv_gs1_reader_t *reader, const sv_urn_t *urn, const uint8_t *p,
                ? SV_GS1_OK : sv_gs1_fail(reader, SV_GS1_ERR_URN, p);
     }
 
-    /* a location without extension is written with extension 0 */
-
-    if (urn->kind == URN_SGLN && end - p == 1 && *p == '0') {
-        return SV_GS1_OK;
-    }
-
     error = sv_urn_decode(reader, p, end, &value);
 
     if (error) {
         return error;
+    }
+
+    /* a location without extension is written with extension 0 */
+
+    if (urn->kind == URN_SGLN && sv_span_eq(value, sv_span("0"))) {
+        return SV_GS1_OK;
     }
 
     ai = sv_gs1_ai_number(urn->extra);
@@ -306,7 +306,8 @@ sv_gs1_urn_print(const sv_gs1_data_t *data, unsigned prefix_len, char *out,
     urn = sv_urn_for(data, &key, &extra);
 
     if (urn == NULL || prefix_len < SV_PREFIX_LEAST
-        || prefix_len > SV_PREFIX_MOST)
+        || prefix_len > SV_PREFIX_MOST
+        || (urn->kind == URN_SGLN && extra && sv_span_eq(*extra, sv_span("0"))))
     {
         return -1;
     }

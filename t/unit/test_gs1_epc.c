@@ -17,6 +17,7 @@ test_urns(void **state)
         GOOD(URN, "SSCC", "urn:epc:id:sscc:0614141.1234567890", "(00)106141412345678908", NULL),
         GOOD(URN, "SGLN with extension", "urn:epc:id:sgln:0614141.12345.400", "(414)0614141123452(254)400", NULL),
         GOOD(URN, "SGLN without extension", "urn:epc:id:sgln:0614141.12345.0", "(414)0614141123452", NULL),
+        GOOD(URN, "SGLN with an escaped 0", "urn:epc:id:sgln:0614141.12345.%30", "(414)0614141123452", NULL),
         GOOD(URN, "SGLN of a long prefix", "urn:epc:id:sgln:061414112345..0", "(414)0614141123452", NULL),
         GOOD(URN, "upper-case scheme", "URN:EPC:id:sgtin:0614141.812345.6789", "(01)80614141123458(21)6789", NULL),
         BAD(URN, "nothing", "", URN, 0),
@@ -80,6 +81,7 @@ test_print(void **state)
         {"(00)106141412345678908", 7, "urn:epc:id:sscc:0614141.1234567890"},
         {"(414)0614141123452(254)400", 7, "urn:epc:id:sgln:0614141.12345.400"},
         {"(414)0614141123452", 12, "urn:epc:id:sgln:061414112345..0"},
+        {"(414)0614141123452(254)0", 7, NULL},
         {"(01)80614141123458", 5, NULL},
         {"(01)80614141123458", 13, NULL},
         {"(8004)0614141x", 7, NULL}
