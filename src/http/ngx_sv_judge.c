@@ -14,6 +14,7 @@ ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack
 
     ngx_memzero(judgement, sizeof(ngx_sv_judgement_t));
     ngx_memzero(&presented, sizeof(sv_presented_t));
+    ngx_memzero(&recall, sizeof(sv_ref_recall_t));
 
     presented.product_known = sv_ref_product(worker->ref, pack->gtin, &judgement->product);
 
@@ -39,15 +40,16 @@ ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack
         lot.data = judgement->record.lot;
         lot.len = judgement->record.lot_len;
 
-        if (sv_ref_recall(worker->ref, pack->gtin, lot, &recall)) {
-            presented.recalled = 1;
-            ngx_memcpy(judgement->reference, recall.reference, sizeof(judgement->reference));
-        }
+        presented.recalled = sv_ref_recall(worker->ref, pack->gtin, lot, &recall) != 0;
     }
 
     judgement->reason = sv_verdict(&presented);
 
-    if (judgement->reason == SV_REASON_WITHDRAWN) {
+    /* only with its own reason: beside a wrong lot it would tell of the right one */
+    if (judgement->reason == SV_REASON_RECALLED) {
+        ngx_memcpy(judgement->reference, recall.reference, sizeof(judgement->reference));
+
+    } else if (judgement->reason == SV_REASON_WITHDRAWN) {
         ngx_memcpy(judgement->reference, judgement->product.reference,
                    sizeof(judgement->reference));
     }
