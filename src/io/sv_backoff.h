@@ -45,7 +45,7 @@ sv_backoff_next(sv_backoff_t *b)
     limit = SV_BACKOFF_MAX_MS;
 
     if (b->attempt < 6) {
-        limit = (2 * SV_BACKOFF_MIN_MS) << b->attempt;
+        limit = (2u * SV_BACKOFF_MIN_MS) << b->attempt;
         if (limit > SV_BACKOFF_MAX_MS) {
             limit = SV_BACKOFF_MAX_MS;
         }

@@ -7,7 +7,6 @@
 #include "sv_pg_conninfo.h"
 
 #include <arpa/inet.h>
-#include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -213,23 +212,24 @@ sv_pg_conninfo_host(const PQconninfoOption *options)
 static int
 sv_pg_conninfo_is_numeric(const char *text)
 {
-    struct addrinfo  hints, *found;
+    char             address[INET6_ADDRSTRLEN];
+    size_t           len;
+    struct in_addr   in;
+    struct in6_addr  in6;
 
-    memset(&hints, 0, sizeof(struct addrinfo));
-    hints.ai_flags = AI_NUMERICHOST;
+    /* a link-local address may carry its scope: fe80::1%eth0 */
 
-    /* inet_pton() does not know scopes, and getaddrinfo() takes "1.2.3" */
+    len = strcspn(text, "%");
 
-    if ((strchr(text, ':') == NULL
-         && inet_pton(AF_INET, text, &(struct in_addr) { 0 }) != 1)
-        || getaddrinfo(text, NULL, &hints, &found) != 0)
-    {
+    if (len >= sizeof(address)) {
         return 0;
     }
 
-    freeaddrinfo(found);
+    memcpy(address, text, len);
+    address[len] = '\0';
 
-    return 1;
+    return (text[len] == '\0' && inet_pton(AF_INET, address, &in) == 1)
+           || inet_pton(AF_INET6, address, &in6) == 1;
 }
 
 

@@ -251,7 +251,19 @@ number(const char *sql)
 
     sv_test_psql(sql, out, sizeof(out));
 
-    return atol(out);
+    return strtol(out, NULL, 10);
+}
+
+
+static int
+connections_of(const char *count)
+{
+    const char  *p;
+
+    p = strstr(count, "connections=");
+    assert_non_null(p);
+
+    return (int) strtol(p + sizeof("connections=") - 1, NULL, 10);
 }
 
 
@@ -395,6 +407,9 @@ test_conninfo_check(void **state)
         { "host=/run/postgresql dbname=sv user=gw", NULL },
         { "hostaddr=10.0.0.1 sslmode=verify-full host=db1 dbname=sv user=gw",
           NULL },
+        { "hostaddr=fe80::1%eth0 sslmode=require dbname=sv user=gw", NULL },
+        { "hostaddr=10.0.0.1%eth0 sslmode=require dbname=sv user=gw",
+          "not a numeric" },
         { "hostaddr=::1 sslmode=disable dbname=sv user=gw password='a b'",
           NULL },
         { "postgresql://gw@/sv?host=/run/postgresql", NULL },
@@ -790,8 +805,8 @@ test_large_parameters(void **state)
 static void
 test_missing_function(void **state)
 {
-    fixture_t                *f;
-    static const sv_pg_statement_t  st[] = {
+    fixture_t                       *f;
+    static const sv_pg_statement_t   st[] = {
         { "there", "select 1", 0 },
         { "not_there", "select t.later()", 0 },
         { "never_reached", "select 1", 0 }
@@ -1218,7 +1233,7 @@ test_refused_and_back(void **state)
 
     sv_test_control(PROXY, "refuse", NULL, 0);
     sv_test_control(PROXY, "count", answer, sizeof(answer));
-    connections = atoi(strstr(answer, "connections=") + 12);
+    connections = connections_of(answer);
     start(f);
 
     /* a minute */
@@ -1228,7 +1243,7 @@ test_refused_and_back(void **state)
     }
 
     sv_test_control(PROXY, "count", answer, sizeof(answer));
-    connections = atoi(strstr(answer, "connections=") + 12) - connections;
+    connections = connections_of(answer) - connections;
     assert_in_range(connections, 10, 40);
 
     sv_test_control(PROXY, "away", NULL, 0);

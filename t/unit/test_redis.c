@@ -230,6 +230,18 @@ use(fixture_t *f, const char *name)
 
 
 static int
+connections_of(const char *count)
+{
+    const char  *p;
+
+    p = strstr(count, "connections=");
+    assert_non_null(p);
+
+    return (int) strtol(p + sizeof("connections=") - 1, NULL, 10);
+}
+
+
+static int
 setup(void **state)
 {
     fixture_t  *f;
@@ -637,8 +649,8 @@ test_nonsense(void **state)
         "replace $-7\\r\\n", "replace :12x\\r\\n", "replace $5\\r\\nabcdefg\\r\\n",
         "replace *99999999999999999999\\r\\n", "replace *2147483647\\r\\n",
         "replace *65537\\r\\n", "replace $2147483648000\\r\\n",
-        "replace *1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n"
-        "*1\\r\\n*1\\r\\n*1\\r\\n:1\\r\\n"
+        ("replace *1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n"
+         "*1\\r\\n*1\\r\\n*1\\r\\n:1\\r\\n")
     };
 
     f = *state;
@@ -719,7 +731,7 @@ on_numbered(void *data, const redisReply *reply)
     } else {
         assert_int_equal(r->nulls, 0);
         assert_int_equal(reply->type, REDIS_REPLY_STRING);
-        assert_int_equal(atol(reply->str), r->strings);
+        assert_int_equal(strtol(reply->str, NULL, 10), r->strings);
         r->strings++;
     }
 
@@ -1147,7 +1159,7 @@ test_backs_off(void **state)
     f = *state;
     sv_test_control("proxy", "refuse", NULL, 0);
     sv_test_control("proxy", "count", answer, sizeof(answer));
-    connections = atoi(strstr(answer, "connections=") + 12);
+    connections = connections_of(answer);
 
     start(f);
 
@@ -1158,7 +1170,7 @@ test_backs_off(void **state)
     }
 
     sv_test_control("proxy", "count", answer, sizeof(answer));
-    connections = atoi(strstr(answer, "connections=") + 12) - connections;
+    connections = connections_of(answer) - connections;
     assert_in_range(connections, 10, 40);
 
     p = strstr(f->t.log, "5 redis");
