@@ -104,7 +104,7 @@ as $$
   )
   select t.gtin, t.audit_id, t.at, p.serial, p.version, p.state::text, p.lot, p.expiry, p.location_id, sv.ms(p.since)
   from taken t
-    join sv.audit a on a.gtin = t.gtin and a.at = t.at and a.audit_id = t.audit_id
+    left join sv.audit a on a.gtin = t.gtin and a.at = t.at and a.audit_id = t.audit_id
     left join sv.pack p on a.changed and p.gtin = a.gtin and p.serial = a.serial
 $$;
 
@@ -307,7 +307,7 @@ as $$
     'schema', sv.schema_version(),
     'outbox', jsonb_build_object(
       'rows', (select count(*) from (select from sv.outbox limit 100000) o),
-      'oldest_s', (select greatest(0, extract(epoch from transaction_timestamp() - min(o.at)))::numeric(12, 1) from sv.outbox o)),
+      'oldest_s', (select extract(epoch from transaction_timestamp() - min(o.at))::numeric(12, 1) from sv.outbox o)),
     'chain', (select jsonb_build_object('n', h.n, 'hash', encode(h.hash, 'hex')) from sv.audit_head h),
     'pending', coalesce((select jsonb_object_agg(r.node, r.n)
       from (select x.node, count(*) as n from sv.relay_pending x group by x.node) r), '{}'),

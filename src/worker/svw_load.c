@@ -402,10 +402,22 @@ svw_load_finish(svw_load_t *load)
 
     params[0] = id;
     params[1] = svw_stage_name(load);
-    params[2] = load->rc == SVW_LOAD_REFUSED ? "rejected"
-                : load->rejected == 0 ? "loaded" : load->lots_merged > 0 ? "partial" : "rejected";
-    params[3] = load->rc == SVW_LOAD_REFUSED ? load->note
-                : load->rejected > 0 && load->lots_merged == 0 ? "nothing in it could be loaded" : NULL;
+    params[2] = "loaded";
+    params[3] = NULL;
+
+    if (load->rc == SVW_LOAD_REFUSED) {
+        params[2] = "rejected";
+        params[3] = load->note;
+
+    } else if (load->rejected > 0) {
+        params[2] = "partial";
+
+        if (load->lots_merged == 0 && load->events_seen == 0) {
+            params[2] = "rejected";
+            params[3] = "nothing in it could be loaded";
+        }
+    }
+
     params[4] = lines;
     params[5] = rejected;
     params[6] = events;

@@ -72,7 +72,7 @@ typedef struct {
     int32_t         id;
     int64_t         bytes;              /* read */
     int64_t         lines, rejected;
-    int64_t         events, events_skipped;
+    int64_t         events, events_seen, events_skipped;
     int64_t         lots, lots_merged, lots_unknown;
     json_t         *errors;             /* at most conf->max_errors */
     svw_count_t     counts[SVW_REASONS];

@@ -45,13 +45,13 @@ static const svw_main_command_t  svw_main_commands[] = {
       "recall --gtin GTIN --lot LOT --reason TEXT [--reference TEXT]\n\n"
       "Recalls a lot; every gateway knows it within a second. The lot need not be loaded yet.\n" },
     { "lift-recall", svw_cmd_recall,
-      "lift-recall --gtin GTIN --lot LOT --reason TEXT [--reference TEXT]\n\n"
+      "lift-recall --gtin GTIN --lot LOT --reason TEXT\n\n"
       "Takes the recall of a lot back.\n" },
     { "withdraw", svw_cmd_recall,
       "withdraw --gtin GTIN --reason TEXT [--reference TEXT]\n\n"
       "Withdraws a product.\n" },
     { "lift-withdrawal", svw_cmd_recall,
-      "lift-withdrawal --gtin GTIN --reason TEXT [--reference TEXT]\n\n"
+      "lift-withdrawal --gtin GTIN --reason TEXT\n\n"
       "Takes the withdrawal of a product back.\n" },
     { "status", svw_cmd_status,
       "status [--json] [--load N]\n\n"

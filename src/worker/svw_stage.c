@@ -350,11 +350,12 @@ svw_stage_lots(svw_load_t *load)
     params[0] = id;
     params[1] = load->stage->name;
 
-    if (svw_stage_db(load, svw_db_query(load->db, &result, "select lots, reused from sv.stage_ready($1, $2)", 2, params)) != 0) {
+    if (svw_stage_db(load, svw_db_query(load->db, &result, "select lots, seen, reused from sv.stage_ready($1, $2)", 2, params)) != 0) {
         return load->rc;
     }
 
     load->lots = svw_col_int(result, 0, "lots");
+    load->events_seen = svw_col_int(result, 0, "seen");
     reused = svw_col_int(result, 0, "reused");
     PQclear(result);
 

@@ -1,0 +1,118 @@
+#include "svw.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+
+#define SVW_PURGE_BATCH  1000
+#define SVW_PURGE_PAUSE  20             /* ms: the counter goes first */
+#define SVW_PENDING_MORE 300            /* s beyond the life of a cache entry */
+
+
+static void svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db);
+static int64_t svw_housekeeping_purge(svw_db_t *db, const char *sql, int64_t seconds);
+static int64_t svw_housekeeping_call(svw_db_t *db, const char *sql, int n, const char *const *params);
+
+
+int
+svw_housekeeping_run(svw_conf_t *conf)
+{
+    svw_db_t  db;
+
+    svw_db_init(&db, conf->postgres, "serial-verify-worker housekeeping");
+
+    while (svw_db_ensure(&db) == 0) {
+        svw_housekeeping_round(conf, &db);
+        svw_pause(conf->housekeeping_interval);
+    }
+
+    svw_db_close(&db);
+
+    return SVW_EXIT_OK;
+}
+
+
+/* Each step for itself: one that fails is told and tried again in the next round. */
+static void
+svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
+{
+    char         months[16], text[SVW_TEXT];
+    int64_t      made, keys, pending, stages;
+    const char  *params[2];
+
+    snprintf(months, sizeof(months), "%u", conf->months_ahead);
+    params[0] = months;
+
+    made = svw_housekeeping_call(db, "select sv.keep_partitions($1)", 1, params);
+    stages = svw_housekeeping_call(db, "select sv.stage_clean()", 0, NULL);
+    keys = svw_housekeeping_purge(db, "select sv.purge_idempotency(now() - make_interval(secs => $1::integer), $2)",
+                                  conf->idempotency_keep / 1000);
+    pending = svw_housekeeping_purge(db, "select sv.purge_pending(now() - make_interval(secs => $1::integer), $2)",
+                                     conf->cache_ttl / 1000 + SVW_PENDING_MORE);
+
+    if (made > 0 || stages > 0 || keys > 0 || pending > 0) {
+        svw_log(SVW_LOG_INFO, "made %" PRId64 " partitions; removed %" PRId64 " idempotency keys, %" PRId64
+                " cache writes that are out of date, %" PRId64 " staging tables", made, keys, pending, stages);
+    }
+
+    snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " idempotency keys, %" PRId64
+             " cache writes and %" PRId64 " staging tables removed%s", made, keys, pending, stages,
+             made < 0 || keys < 0 || pending < 0 || stages < 0 ? "; a step failed, see the log" : "");
+    params[0] = "housekeeping";
+    params[1] = text;
+
+    (void) svw_housekeeping_call(db, "select sv.figure_set($1, $2)", 2, params);
+}
+
+
+static int64_t
+svw_housekeeping_purge(svw_db_t *db, const char *sql, int64_t seconds)
+{
+    char         age[24], limit[16];
+    int64_t      n, all;
+    const char  *params[2];
+
+    snprintf(age, sizeof(age), "%" PRId64, seconds);
+    snprintf(limit, sizeof(limit), "%d", SVW_PURGE_BATCH);
+    params[0] = age;
+    params[1] = limit;
+
+    for (all = 0; !svw_stopping(); all += n) {
+        n = svw_housekeeping_call(db, sql, 2, params);
+
+        if (n < 0) {
+            return n;
+        }
+
+        if (n < SVW_PURGE_BATCH) {
+            return all + n;
+        }
+
+        svw_pause(SVW_PURGE_PAUSE);
+    }
+
+    return all;
+}
+
+
+/* the number that the function returned, -1 when it failed */
+static int64_t
+svw_housekeeping_call(svw_db_t *db, const char *sql, int n, const char *const *params)
+{
+    int64_t    value;
+    PGresult  *result;
+
+    if (db->pg == NULL || PQstatus(db->pg) != CONNECTION_OK) {
+        return -1;
+    }
+
+    if (svw_db_query(db, &result, sql, n, params) != SVW_DB_OK) {
+        svw_log(SVW_LOG_ERROR, "%s: %s", sql, db->error);
+        return -1;
+    }
+
+    value = strtoll(PQgetvalue(result, 0, 0), NULL, 10);
+    PQclear(result);
+
+    return value;
+}
