@@ -32,6 +32,8 @@ static sv_gs1_error_t sv_gs1_attribute(sv_gs1_reader_t *reader,
     sv_span_t code, sv_span_t raw);
 static sv_gs1_error_t sv_gs1_element(sv_gs1_reader_t *reader,
     const sv_gs1_ai_t *ai, sv_span_t code, sv_span_t raw, uint8_t plain);
+static sv_gs1_error_t sv_gs1_read(sv_gs1_reader_t *reader,
+    const sv_gs1_ai_t *ai, sv_span_t raw, uint8_t plain, sv_span_t *value);
 static sv_gs1_error_t sv_gs1_decode(sv_gs1_reader_t *reader,
     const sv_gs1_ai_t *ai, sv_span_t raw, uint8_t plain, sv_span_t *value);
 static sv_gs1_error_t sv_gs1_legal(sv_gs1_reader_t *reader, sv_span_t raw);
@@ -251,12 +253,13 @@ sv_gs1_path_scan(sv_span_t path, sv_gs1_pair_t *pairs, unsigned *n)
 
 /*
  * The path does not end in a key and its qualifiers.  It is somebody else's,
- * unless it ends in a binary EPC, or holds a key and went wrong after it.
+ * unless it ends in a binary EPC, or holds a key with a right value and went
+ * wrong after it.  ("/verify/../lot/01/ser/..": a lot named 01 is no key.)
  */
 static sv_gs1_error_t
 sv_gs1_path_lost(sv_gs1_reader_t *reader, sv_span_t path)
 {
-    sv_span_t           segment, previous;
+    sv_span_t           segment, previous, value;
     const uint8_t      *p, *end, *slash, *after;
     sv_gs1_error_t      error;
     const sv_gs1_ai_t  *ai;
@@ -280,10 +283,14 @@ sv_gs1_path_lost(sv_gs1_reader_t *reader, sv_span_t path)
         segment = sv_gs1_segment(&p, end);
         ai = sv_gs1_ai_code(previous.data, previous.len);
 
-        if (ai && (ai->flags & SV_GS1_KEY) && segment.len) {
+        if (ai && (ai->flags & SV_GS1_KEY)
+            && sv_gs1_read(reader, ai, segment, SV_GS1_RAW_PATH, &value)
+               == SV_GS1_OK)
+        {
             after = p;
         }
 
+        reader->used = 0;
         previous = segment;
     }
 
@@ -503,11 +510,24 @@ static sv_gs1_error_t
 sv_gs1_element(sv_gs1_reader_t *reader, const sv_gs1_ai_t *ai, sv_span_t code,
     sv_span_t raw, uint8_t plain)
 {
-    size_t          at, padding;
     sv_span_t       value;
     sv_gs1_error_t  error;
 
-    error = sv_gs1_decode(reader, ai, raw, plain, &value);
+    error = sv_gs1_read(reader, ai, raw, plain, &value);
+
+    return error ? error : sv_gs1_add(reader, ai, value, code.data, 0);
+}
+
+
+/* decodes and checks a value */
+static sv_gs1_error_t
+sv_gs1_read(sv_gs1_reader_t *reader, const sv_gs1_ai_t *ai, sv_span_t raw,
+    uint8_t plain, sv_span_t *value)
+{
+    size_t          at, padding;
+    sv_gs1_error_t  error;
+
+    error = sv_gs1_decode(reader, ai, raw, plain, value);
 
     if (error) {
         return error;
@@ -516,20 +536,20 @@ sv_gs1_element(sv_gs1_reader_t *reader, const sv_gs1_ai_t *ai, sv_span_t code,
     padding = 0;
 
     if (sv_unlikely(reader->flags & SV_GS1_SHORT_GTIN) && ai->number == SV_GTIN
-        && (value.len == 8 || value.len == 12 || value.len == 13))
+        && (value->len == 8 || value->len == 12 || value->len == 13))
     {
-        padding = SV_GTIN_LEN - value.len;
-        value = sv_gs1_pad_gtin(reader, value);
+        padding = SV_GTIN_LEN - value->len;
+        *value = sv_gs1_pad_gtin(reader, *value);
     }
 
-    error = sv_gs1_value(ai, value, &at);
+    error = sv_gs1_value(ai, *value, &at);
 
     if (sv_unlikely(error)) {
-        return sv_gs1_fail(reader, error,
-                           sv_gs1_raw_at(raw, at < padding ? 0 : at - padding));
+        at = (at < padding) ? 0 : at - padding;
+        return sv_gs1_fail(reader, error, sv_gs1_raw_at(raw, at));
     }
 
-    return sv_gs1_add(reader, ai, value, code.data, 0);
+    return SV_GS1_OK;
 }
 
 

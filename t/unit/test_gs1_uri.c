@@ -143,6 +143,10 @@ test_refused(void **state)
         BAD(URI, "a GLN to pay to without reference", "https://a/415/9506000134352", REQUIRED, 10),
         BAD(URI, "EPC binary of another kind", "https://a/eh3574257bf7194e4000001a85", EPC_SCHEME, 10),
         BAD(URI, "EPC binary with a wrong partition", "https://a/eh307c257bf7194e4000001a85", EPC, 10),
+        BAD(TARGET, "a stray segment after a wrong value", "/01/foo/bar", NOT_A_LINK, 0),
+        BAD(TARGET, "a wholesaler's request with a lot named 01", "/verify/gtin/" GTIN "/lot/01/ser/S", NOT_A_LINK, 0),
+        BAD(TARGET, "a wholesaler's request with a lot named 8004", "/verify/gtin/" GTIN "/lot/8004/ser/S", NOT_A_LINK, 0),
+        BAD(TARGET, "a stray segment after an escaped value", "/8004/9506%41/x", PATH_SEGMENT, 14),
         BAD(TARGET, "the root", "/", NOT_A_LINK, 0),
         BAD(TARGET, "an asterisk", "*", NOT_A_LINK, 0),
         BAD(TARGET, "somebody's page", "/exports", NOT_A_LINK, 0),
@@ -212,6 +216,17 @@ test_limits(void **state)
     memset(text + len, 'a', sizeof(text) - len);
 
     assert_int_equal(sv_test_parse(0, TARGET, text, SV_GS1_MAX_INPUT, 0, &data, &offset), SV_GS1_ERR_VALUE_LONG);
+
+    /* as many short GTINs as fit, each of them padded */
+
+    for (len = 0; len < SV_GS1_MAX_INPUT - 14; len += 12) {
+        memcpy(text + len, "/01/12345670", 12);
+    }
+
+    memcpy(text + len, "/x", 2);
+
+    assert_int_equal(sv_test_parse(0, TARGET, text, len + 2, SV_GS1_SHORT_GTIN, &data, &offset), SV_GS1_ERR_PATH_SEGMENT);
+    assert_int_equal(offset, len + 1);
 
     /* as many parameters as fit */
 
