@@ -162,6 +162,7 @@ sv_pg_conn_close(sv_pg_conn_t *conn, const char *why)
     }
 
     conn->proved = 0;
+    conn->pool->starting = 0;
 
     /* the state is DOWN: callbacks cannot add to what is answered here */
 
@@ -178,20 +179,23 @@ sv_pg_conn_close(sv_pg_conn_t *conn, const char *why)
 static void
 sv_pg_log_close(sv_pg_conn_t *conn, const char *why, unsigned ms, int was_up)
 {
-    int            level;
+    int            level, same;
+    uint64_t       now;
     sv_pg_pool_t  *pool;
 
     pool = conn->pool;
+    now = pool->loop->now(pool->loop);
+    same = (strcmp(pool->last_fault, why) == 0);
+    level = SV_LOG_INFO;
 
-    /* a server that stays away is one line, not one for every attempt */
-
-    level = SV_LOG_WARN;
-
-    if (!was_up && strcmp(pool->last_fault, why) == 0) {
-        level = SV_LOG_INFO;
+    if (was_up || pool->last_fault[0] == '\0'
+        || now >= pool->last_warning + (same ? SV_BACKOFF_LOG_SAME_MS
+                                             : SV_BACKOFF_LOG_OTHER_MS))
+    {
+        level = SV_LOG_WARN;
+        pool->last_warning = now;
+        snprintf(pool->last_fault, sizeof(pool->last_fault), "%s", why);
     }
-
-    snprintf(pool->last_fault, sizeof(pool->last_fault), "%s", why);
 
     pool->loop->log(pool->loop, level,
                     "postgresql \"%s\" connection %u: %s%s, "
@@ -390,6 +394,7 @@ sv_pg_ready(sv_pg_conn_t *conn)
 
     pool->loop->timer_clear(conn->timer);
     pool->last_fault[0] = '\0';
+    pool->starting = 0;
     conn->ready_since = pool->loop->now(pool->loop);
 
     sv_pg_state(conn, SV_PG_READY);

@@ -74,11 +74,13 @@ struct sv_pg_pool_s {
     sv_pg_params_t      params;
     sv_pg_conn_t       *conns;
     unsigned            closing:1;
+    unsigned            starting:1;     /* no connection is ready yet and none has failed: queries wait */
 
     sv_pg_queue_t       waiting;
     unsigned            n_waiting;
     sv_pg_queue_t       idle;       /* query structs to use again */
-    char                last_fault[256];    /* what the log was last told */
+    char                last_fault[256];    /* what the log was last warned of, and when */
+    uint64_t            last_warning;
 
     unsigned            ready;      /* connections in state READY */
     uint64_t            connects;

@@ -28,6 +28,7 @@ sv_pg_pool_create(sv_loop_t *loop, const sv_pg_pool_conf_t *conf)
     }
 
     pool->loop = loop;
+    pool->starting = 1;
     TAILQ_INIT(&pool->waiting);
     TAILQ_INIT(&pool->idle);
 
@@ -77,8 +78,8 @@ sv_pg_query(sv_pg_pool_t *pool, unsigned statement, const char *const *params,
     sv_pg_conn_t   *conn;
     sv_pg_query_t  *query;
 
-    if (statement >= pool->conf.n_statements || pool->ready == 0
-        || pool->closing)
+    if (statement >= pool->conf.n_statements
+        || (pool->ready == 0 && !pool->starting) || pool->closing)
     {
         pool->refused++;
         return NULL;
@@ -187,7 +188,7 @@ sv_pg_pool_check(sv_pg_pool_t *pool)
 
     /* a callback's new query is refused while no connection is ready */
 
-    while ((pool->ready == 0 || pool->closing)
+    while (((pool->ready == 0 && !pool->starting) || pool->closing)
            && (query = TAILQ_FIRST(&pool->waiting)) != NULL)
     {
         TAILQ_REMOVE(&pool->waiting, query, link);

@@ -1,10 +1,20 @@
 /*
- * Redis over hiredis async, for an event loop: one pipelined connection.
+ * Redis, for an event loop: one pipelined connection.
  *
  * Every command that was accepted gets exactly one callback, unless forgotten.
- * A NULL reply means: no answer, it may or may not have been executed.
- * Callbacks run from the loop, never from inside sv_redis_command().
- * Writes of one loop turn leave in one system call.
+ * A NULL reply means: no answer, it may or may not have been executed.  An
+ * error of Redis (OOM, READONLY, LOADING, MOVED ..) is a reply like others, of
+ * type REDIS_REPLY_ERROR.
+ *
+ * sv_redis_t owns its socket, timers and commands.  A command is valid until
+ * its callback returns.  Callbacks, on_ready and on_lost too, run from the
+ * loop, or from sv_redis_destroy(); never from inside sv_redis_command().
+ * They may call anything here but sv_redis_destroy(); commands are refused in
+ * on_ready, in on_lost and where the reply is NULL.
+ *
+ * Commands of one loop turn leave in one system call.  What is not Redis's
+ * protocol, a reply too many or one without an end costs the connection, never
+ * more; it is built up again by itself, with growing pauses.
  */
 
 #ifndef SV_REDIS_H
@@ -33,7 +43,7 @@ typedef struct {
     unsigned             n_scripts;
     /* Connected, authenticated, scripts loaded: the server's run id (INFO). Ready only after it returns. May be NULL. */
     void               (*on_ready)(void *data, const char *run_id);
-    void               (*on_lost)(void *data);     /* may be NULL */
+    void               (*on_lost)(void *data);     /* was ready and is no longer, before the callbacks with NULL; may be NULL */
     void                *data;
 } sv_redis_conf_t;
 
@@ -46,9 +56,9 @@ typedef struct {
 
 
 sv_redis_t *sv_redis_create(sv_loop_t *loop, const sv_redis_conf_t *conf);   /* strings are copied; NULL: out of memory */
-void sv_redis_destroy(sv_redis_t *redis);                                    /* calls back everything in flight with NULL first */
+void sv_redis_destroy(sv_redis_t *redis);                                    /* calls back everything in flight with NULL, but not on_lost */
 
-/* Is the oldest command in flight unanswered for more than `ms'? Then ask PostgreSQL at once instead of queueing behind it. */
+/* Is the oldest command in flight, forgotten or not, unanswered for more than `ms'? Then ask PostgreSQL at once instead of queueing behind it. */
 int sv_redis_late(const sv_redis_t *redis, unsigned ms);
 
 int sv_redis_ready(const sv_redis_t *redis);
@@ -57,10 +67,14 @@ int sv_redis_ready(const sv_redis_t *redis);
 sv_redis_command_t *sv_redis_command(sv_redis_t *redis, int argc, const char **argv,
     const size_t *argvlen, sv_redis_reply_pt handler, void *data);
 
-/* EVALSHA of scripts[script]; on NOSCRIPT the text is sent once with EVAL. argv: keys, then arguments. */
+/*
+ * EVALSHA of scripts[script]; on NOSCRIPT the text is sent once with EVAL, after what was sent meanwhile.
+ * argv: keys, then arguments.
+ */
 sv_redis_command_t *sv_redis_script(sv_redis_t *redis, unsigned script, int n_keys,
     int argc, const char **argv, const size_t *argvlen, sv_redis_reply_pt handler, void *data);
 
+/* The callback will not come; the command is executed all the same. */
 void sv_redis_forget(sv_redis_command_t *command);
 
 void sv_redis_stats(const sv_redis_t *redis, sv_redis_stats_t *stats);

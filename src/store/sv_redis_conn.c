@@ -186,17 +186,21 @@ static void
 sv_redis_log_close(sv_redis_t *redis, const char *why, unsigned ms,
     int was_ready)
 {
-    int  level;
+    int       level, same;
+    uint64_t  now;
 
-    /* a server that stays away is one line, not one every few seconds */
+    now = redis->loop->now(redis->loop);
+    same = (strcmp(redis->last_fault, why) == 0);
+    level = SV_LOG_INFO;
 
-    level = SV_LOG_WARN;
-
-    if (!was_ready && strcmp(redis->last_fault, why) == 0) {
-        level = SV_LOG_INFO;
+    if (was_ready || redis->last_fault[0] == '\0'
+        || now >= redis->last_warning + (same ? SV_BACKOFF_LOG_SAME_MS
+                                              : SV_BACKOFF_LOG_OTHER_MS))
+    {
+        level = SV_LOG_WARN;
+        redis->last_warning = now;
+        snprintf(redis->last_fault, sizeof(redis->last_fault), "%s", why);
     }
-
-    snprintf(redis->last_fault, sizeof(redis->last_fault), "%s", why);
 
     redis->loop->log(redis->loop, level,
                      "redis %s: %s%s, %u commands unanswered, "

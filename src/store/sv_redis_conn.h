@@ -78,7 +78,8 @@ struct sv_redis_s {
 
     sv_backoff_t         backoff;
     char                 fault[192];        /* set: the connection is given up after this reply */
-    char                 last_fault[192];   /* what the log was last told */
+    char                 last_fault[192];   /* what the log was last warned of, and when */
+    uint64_t             last_warning;
     char                 run_id[64];
     unsigned             setup_left;        /* replies of the set-up still to come */
     sv_redis_script_t   *scripts;
