@@ -317,6 +317,10 @@ sv_parse_offset(const sv_parse_conf_t *conf, sv_span_t line, size_t offset)
 {
     size_t  i;
 
+    if (line.len > SV_GS1_MAX_INPUT) {
+        return offset;
+    }
+
     for (i = 0; offset > 0 && i < line.len; offset--) {
 
         if (conf->gs.len && line.len - i >= conf->gs.len
