@@ -6,6 +6,9 @@
  * A buffer of SV_GS1_BUFFER bytes is enough for every input that is accepted;
  * longer input is SV_GS1_ERR_TOO_LONG.
  *
+ * The offset of a fault points into the input.  After an error `data' holds
+ * what had been read by then; only sv_gs1_separator_lost() has a use for it.
+ *
  * The verdicts are those of GS1's syntax engine in strict mode but for the
  * choices named in docs/parser.md.
  */
@@ -77,10 +80,15 @@ sv_gs1_error_t sv_gs1_urn_parse(sv_span_t urn, unsigned flags, uint8_t *buf,
 /* The value of an AI by its number (1 for GTIN, 21 for serial), or NULL. */
 const sv_span_t *sv_gs1_get(const sv_gs1_data_t *data, unsigned ai);
 
-/* Print into `out' of `cap' bytes, NUL-terminated; the length, or -1 when it does not fit.  In brackets the key comes first, then the rest as given. */
+/*
+ * Print into `out' of `cap' bytes, NUL-terminated; the length, or -1 when it
+ * does not fit.  In brackets the key comes first, then the rest as given; a
+ * scan is that of a GS1 DataMatrix; the URI is the canonical one,
+ * https://id.gs1.org, and -1 also says that the data has none.
+ */
 int sv_gs1_brackets_print(const sv_gs1_data_t *data, char *out, size_t cap);
-int sv_gs1_scan_print(const sv_gs1_data_t *data, char *out, size_t cap);  /* as GS1 DataMatrix: "]d2", and GS where one is needed */
-int sv_gs1_uri_print(const sv_gs1_data_t *data, char *out, size_t cap);   /* canonical, https://id.gs1.org; -1 also when the data has no primary key */
+int sv_gs1_scan_print(const sv_gs1_data_t *data, char *out, size_t cap);
+int sv_gs1_uri_print(const sv_gs1_data_t *data, char *out, size_t cap);
 
 /* The URN of a key where the company prefix' length (6 to 12) is given; -1 when there is none. */
 int sv_gs1_urn_print(const sv_gs1_data_t *data, unsigned prefix_len, char *out, size_t cap);

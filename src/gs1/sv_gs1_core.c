@@ -317,7 +317,7 @@ sv_gs1_family_twice(const sv_gs1_data_t *data, unsigned i)
 static int
 sv_gs1_serial_lacking(const sv_gs1_data_t *data)
 {
-    size_t           i;
+    size_t            i;
     const sv_span_t  *value;
 
     static const struct {
