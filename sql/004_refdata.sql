@@ -7,8 +7,8 @@
 -- not exist; 55000: it is not in a state for this), locks the one row it changes
 -- (of a credential: its location's), writes the audit row, and takes its number
 -- as late as possible: sv.ref_clock stays locked from there to the end of the
--- transaction, so that numbers become visible in order.  Row first, clock second: no deadlock, and nobody
--- holds the clock while it waits.
+-- transaction, so that numbers become visible in order.  Row first, clock
+-- second: no deadlock, and nobody holds the clock while it waits.
 --
 -- They return the number of the change, or null when everything was already so.
 -- Every gateway has it within 500 ms of the commit.

@@ -18,6 +18,7 @@ use File::Basename qw(dirname);
 use File::Path qw(remove_tree);
 use File::Temp qw(tempdir);
 use POSIX ();
+use Time::HiRes qw(sleep);
 
 my $root = abs_path(dirname(__FILE__) . '/../../..');
 my $serial = 0;
@@ -27,7 +28,7 @@ sub new {
     my ($class, %option) = @_;
 
     my $dir = tempdir('sv-pg-XXXXXX', TMPDIR => 1, CLEANUP => 0);
-    my $self = bless { dir => $dir, owner => $$, bin => bin_dir(), user => run_user() }, $class;
+    my $self = bless { dir => $dir, owner => $$, bin => bin_dir(), user => scalar run_user() }, $class;
 
     if ($self->{user}) {
         chown $self->{user}[0], $self->{user}[1], $dir or croak "chown $dir: $!";
@@ -73,7 +74,7 @@ sub version_of {
 
 # PostgreSQL refuses to run as root.
 sub run_user {
-    return undef if $> != 0;
+    return if $> != 0;
 
     for my $name ($ENV{SV_USER} // (), 'postgres', 'nobody') {
         my (undef, undef, $uid, $gid) = getpwnam $name;
@@ -251,7 +252,7 @@ sub wait_for {
 
         return 1 if $ok;
 
-        select undef, undef, undef, 0.01;
+        sleep 0.01;
     }
 
     return 0;
