@@ -10,6 +10,7 @@
 
 
 static ngx_int_t ngx_sv_add_common_headers(ngx_http_request_t *r);
+static ngx_uint_t ngx_sv_identified(sv_reason_t reason);
 static void ngx_sv_render_pack(sv_json_t *json, const ngx_sv_pack_t *pack,
     const sv_record_t *record);
 static void ngx_sv_render_gtin(sv_json_t *json, uint64_t gtin);
@@ -217,9 +218,7 @@ ngx_sv_render_verdict(sv_json_t *json, const ngx_sv_ctx_t *ctx, const ngx_sv_pac
     row = sv_reason_row(reason);
     professional = ctx->location.role != SV_ROLE_NONE;
 
-    /* never tell the right value to somebody who presented a wrong one */
-    matches = judgement->known && reason != SV_REASON_LOT_MISMATCH
-              && reason != SV_REASON_EXPIRY_MISMATCH && reason != SV_REASON_NOT_CONFIRMED;
+    matches = judgement->known && ngx_sv_identified(reason);
 
     sv_json_bool(json, "verified", reason == SV_REASON_OK);
     ngx_sv_render_reason(json, ctx, reason, hint);
@@ -273,8 +272,7 @@ ngx_sv_render_outcome(sv_json_t *json, const ngx_sv_ctx_t *ctx, const ngx_sv_pac
     sv_reason_t  reason;
 
     reason = outcome->reason;
-    matches = outcome->known && reason != SV_REASON_LOT_MISMATCH
-              && reason != SV_REASON_EXPIRY_MISMATCH && reason != SV_REASON_NOT_PERMITTED;
+    matches = outcome->known && ngx_sv_identified(reason);
 
     sv_json_text(json, "operation", order->operation);
     sv_json_text(json, "of", order->of);
@@ -339,6 +337,35 @@ ngx_sv_render_problem(sv_json_t *json, const ngx_sv_problem_t *problem)
 
     if (problem->offset >= 0) {
         sv_json_number(json, "offset", problem->offset);
+    }
+}
+
+
+/*
+ * Was what was presented compared with the record, and did it fit?  If not,
+ * nothing of the record is told: it would be the right value for somebody who
+ * presented a wrong one.
+ */
+static ngx_uint_t
+ngx_sv_identified(sv_reason_t reason)
+{
+    switch (reason) {
+
+    case SV_REASON_PRODUCT_UNKNOWN:
+    case SV_REASON_LOT_UNKNOWN:
+    case SV_REASON_SERIAL_UNKNOWN:
+    case SV_REASON_LOT_MISMATCH:
+    case SV_REASON_EXPIRY_MISMATCH:
+    case SV_REASON_NOT_PERMITTED:
+    case SV_REASON_ELEMENTS_MISSING:
+    case SV_REASON_OCCURRED_AT_INVALID:
+    case SV_REASON_KEY_REUSED:
+    case SV_REASON_NOT_CONFIRMED:
+    case SV_REASON_UNAVAILABLE:
+        return 0;
+
+    default:
+        return 1;
     }
 }
 
