@@ -32,6 +32,7 @@ $sv->pack_row($gtin, 'MONTH', lot => 'LOT2', expiry => '2028-02-29');
 $sv->pack_row($gtin, 'OLD', lot => 'LOT0', expiry => '2025-12-31');
 $sv->pack_row($gtin, 'RECALLED', lot => 'LOT3');
 $sv->pack_row($withdrawn, 'GONE');
+$sv->pack_row($unknown, 'ORPHAN');
 $sv->recall_lot($gtin, 'LOT3', reason => 'impurity (RPL-7)');
 
 my $since = '2026-11-01 10:20:30.456Z';
@@ -44,7 +45,7 @@ $sv->pack_row($gtin, uc $_, state => $_, version => 2, location_id => $there->{i
 my $http = q(log_format source '$serial_verify_request_id $serial_verify_source';);
 my $log  = $sv->base . '/nginx/source.log';
 
-$sv->start_nginx(http => $http, server => "access_log $log source;");
+$sv->start_nginx(http => $http, verify => {deadline => '5s'}, server => "access_log $log source;");
 
 
 # Where a record came from: nginx logs it after the answer.
@@ -151,6 +152,8 @@ subtest 'a pack that is not known' => sub {
     my @cases = (
         ['product', $sv->link_to($unknown, 'ACTIVE'),
             {reason => 'product_unknown', code => 'A1', alert => undef, product => {gtin => '09506000134376', name => undef}}],
+        ['product, though a pack of it is', $sv->link_to($unknown, 'ORPHAN', lot => 'WRONG', expiry => '301130'),
+            {reason => 'product_unknown', lot => 'WRONG', expiry => '2030-11-30'}],
         ['serial of a known lot', $sv->link_to($gtin, 'NOSUCH'),
             {reason => 'serial_unknown', code => 'A3', alert => $alert, hint => undef, advice => 'do_not_dispense'}],
         ['serial, no lot presented', $sv->link_to($gtin, 'NOSUCH', lot => undef),
