@@ -234,9 +234,7 @@ sv_gs1_ai_number(unsigned number)
             }
         }
 
-        if (slot == 0) {
-            break;
-        }
+        /* never 0 here: identifier 00 is in the table */
 
         slot *= 10;
     }

@@ -100,6 +100,7 @@ test_brackets(void **state)
         GOOD(BRACKETS, "an escaped bracket", "(01)" GTIN "(21)A\\(10)B", "(01)" GTIN "(21)A\\(10)B", ID "/01/" GTIN "/21/A%2810%29B"),
         GOOD(BRACKETS, "a bracket that begins no identifier", "(01)" GTIN "(21)A(1)(B)(", "(01)" GTIN "(21)A\\(1)\\(B)\\(", NULL),
         GOOD(BRACKETS, "an equal repeat", "(01)" GTIN "(21)S(21)S", "(01)" GTIN "(21)S", NULL),
+        GOOD(BRACKETS, "a key whose company fits no link", "(8200)u(01)" GTIN, "(01)" GTIN "(8200)u", ""),
         GOOD(BRACKETS, "no key", "(99)x", "(99)x", "")
     };
 
