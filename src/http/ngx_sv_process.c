@@ -141,7 +141,9 @@ ngx_sv_process_pools(ngx_sv_worker_t *worker, ngx_log_t *log)
         pool.statements = sv_sql_statements;
         pool.n_statements = SV_SQL_MAX;
         pool.size = (unsigned) conf->connections[i];
-        pool.max_in_flight = i == NGX_SV_POOL_READ ? 256 : 32;
+
+        /* a write may wait for a row lock: nothing queues behind it on its connection */
+        pool.max_in_flight = i == NGX_SV_POOL_READ ? 256 : 1;
         pool.max_queue = 4096;
 
         /* PostgreSQL gives up before we do, so that what is told as not known is rare */

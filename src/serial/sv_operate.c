@@ -11,12 +11,30 @@
 #define SV_SQLSTATE_QUERY_CANCELED  "57014"
 
 
+#define SV_OPERATE_BUCKETS  256             /* a power of two */
+
+#define SV_OPERATE_PARAMS   14
+
+/* what goes to sv.operate() */
+typedef struct {
+    char         gtin[24], lot[SV_LOT_MAX + 1], expiry[SV_DAY_TEXT], location[16],
+                 key[SV_KEY_MAX + 1], occurred_at[64], alert[SV_ALERT_ID], uuid[SV_UUID],
+                 fingerprint[2 * SHA256_DIGEST_LENGTH + 1];
+    const char  *value[SV_OPERATE_PARAMS];
+} sv_operation_params_t;
+
+
 /*
  * Owned by the service from sv_operate_start() until it is finished.  The
- * handler is NULL once forgotten.  One of `query' and `command' is under way.
+ * handler is NULL once forgotten.  Either it waits behind another on the same
+ * pack, or its query or its command is under way.
  */
 struct sv_operation_s {
     sv_operate_t        *operate;
+    sv_operation_t      *bucket_next;       /* packs with an operation under way */
+    sv_operation_t      *behind;            /* the next that waits for the same pack */
+    sv_operation_t      *last;              /* of the one under way: the end of that queue */
+    sv_pg_pool_t        *pool;
     sv_operation_t      *prev, *next;       /* of those that wait for the cache, in order of time */
     sv_operate_pt        handler;
     void                *data;
@@ -27,6 +45,7 @@ struct sv_operation_s {
     char                 serial[SV_SERIAL_MAX + 1];
     char                 request_id[SV_REQUEST_ID_MAX + 1];
     sv_outcome_t         outcome;
+    sv_operation_params_t  params;
 };
 
 
@@ -37,11 +56,15 @@ struct sv_operate_s {
     sv_operation_t      *head, *tail;
     unsigned             in_flight;
     sv_operate_stats_t   stats;
+    sv_operation_t      *buckets[SV_OPERATE_BUCKETS];
 };
 
 
-static int sv_operation_send(sv_operation_t *op, sv_pg_pool_t *pool,
-    const sv_operate_request_t *request);
+static int sv_operation_params(sv_operation_t *op, const sv_operate_request_t *request);
+static sv_operation_t **sv_operation_slot(sv_operation_t *op);
+static void sv_operation_queue(sv_operation_t *op, sv_operation_t *ahead);
+static int sv_operation_send(sv_operation_t *op);
+static void sv_operation_let_in(sv_operation_t *op);
 static void sv_operate_fingerprint(const sv_operate_request_t *request,
     char hex[2 * SHA256_DIGEST_LENGTH + 1]);
 static void sv_operation_decided(void *data, const sv_pg_reply_t *reply);
@@ -89,7 +112,7 @@ sv_operation_t *
 sv_operate_start(sv_operate_t *operate, sv_pg_pool_t *pool,
     const sv_operate_request_t *request, sv_operate_pt handler, void *data)
 {
-    sv_operation_t  *op;
+    sv_operation_t  *op, *ahead;
 
     if (request->serial.len > SV_SERIAL_MAX || request->lot.len > SV_LOT_MAX
         || request->key.len > SV_KEY_MAX)
@@ -110,7 +133,19 @@ sv_operate_start(sv_operate_t *operate, sv_pg_pool_t *pool,
     sv_copy(op->serial, sizeof(op->serial), request->serial);
     sv_copy(op->request_id, sizeof(op->request_id), request->request_id);
 
-    if (!sv_operation_send(op, pool, request)) {
+    op->pool = pool;
+
+    if (!sv_operation_params(op, request)) {
+        free(op);
+        return NULL;
+    }
+
+    ahead = *sv_operation_slot(op);
+
+    if (ahead != NULL) {
+        sv_operation_queue(op, ahead);
+
+    } else if (!sv_operation_send(op)) {
         free(op);
         operate->stats.not_done++;
         return NULL;
@@ -143,45 +178,145 @@ sv_operate_stats(const sv_operate_t *operate, sv_operate_stats_t *stats)
 }
 
 
+/* 0: no randomness to be had */
 static int
-sv_operation_send(sv_operation_t *op, sv_pg_pool_t *pool, const sv_operate_request_t *request)
+sv_operation_params(sv_operation_t *op, const sv_operate_request_t *request)
 {
-    char         gtin[24], lot[SV_LOT_MAX + 1], expiry[SV_DAY_TEXT], location[16],
-                 key[SV_KEY_MAX + 1], occurred_at[64], fingerprint[2 * SHA256_DIGEST_LENGTH + 1],
-                 alert[SV_ALERT_ID], uuid[SV_UUID];
-    const char  *params[14];
+    sv_operation_params_t  *params;
 
-    if (!sv_alert_mint(alert, request->country) || !sv_uuid_mint(uuid, request->now_ms)) {
+    params = &op->params;
+
+    if (!sv_alert_mint(params->alert, request->country)
+        || !sv_uuid_mint(params->uuid, request->now_ms))
+    {
         return 0;
     }
 
-    snprintf(gtin, sizeof(gtin), "%llu", (unsigned long long) request->gtin);
-    snprintf(location, sizeof(location), "%d", request->location);
-    sv_copy(lot, sizeof(lot), request->lot);
-    sv_copy(key, sizeof(key), request->key);
-    sv_copy(occurred_at, sizeof(occurred_at), request->occurred_at);
-    sv_operate_fingerprint(request, fingerprint);
+    snprintf(params->gtin, sizeof(params->gtin), "%llu", (unsigned long long) request->gtin);
+    snprintf(params->location, sizeof(params->location), "%d", request->location);
+    sv_copy(params->lot, sizeof(params->lot), request->lot);
+    sv_copy(params->key, sizeof(params->key), request->key);
+    sv_copy(params->occurred_at, sizeof(params->occurred_at), request->occurred_at);
+    sv_operate_fingerprint(request, params->fingerprint);
 
     if (request->expiry != SV_DAY_NONE) {
-        sv_day_print(request->expiry, expiry);
+        sv_day_print(request->expiry, params->expiry);
     }
 
-    params[0] = gtin;
-    params[1] = op->serial;
-    params[2] = request->lot.data != NULL ? lot : NULL;
-    params[3] = request->expiry != SV_DAY_NONE ? expiry : NULL;
-    params[4] = request->operation;
-    params[5] = request->of;
-    params[6] = location;
-    params[7] = key;
-    params[8] = fingerprint;
-    params[9] = request->entry_mode;
-    params[10] = request->occurred_at.data != NULL ? occurred_at : NULL;
-    params[11] = alert;
-    params[12] = uuid;
-    params[13] = op->request_id;
+    params->value[0] = params->gtin;
+    params->value[1] = op->serial;
+    params->value[2] = request->lot.data != NULL ? params->lot : NULL;
+    params->value[3] = request->expiry != SV_DAY_NONE ? params->expiry : NULL;
+    params->value[4] = request->operation;
+    params->value[5] = request->of;
+    params->value[6] = params->location;
+    params->value[7] = params->key;
+    params->value[8] = params->fingerprint;
+    params->value[9] = request->entry_mode;
+    params->value[10] = request->occurred_at.data != NULL ? params->occurred_at : NULL;
+    params->value[11] = params->alert;
+    params->value[12] = params->uuid;
+    params->value[13] = op->request_id;
 
-    return sv_pg_query(pool, SV_SQL_OPERATE, params, sv_operation_decided, op) != NULL;
+    return 1;
+}
+
+
+/* Where the operation under way on the same pack is, or NULL stands in its place. */
+static sv_operation_t **
+sv_operation_slot(sv_operation_t *op)
+{
+    size_t            i;
+    uint64_t          hash;
+    sv_operation_t  **slot;
+
+    hash = op->gtin;
+
+    for (i = 0; i < op->serial_len; i++) {
+        hash = (hash ^ (uint8_t) op->serial[i]) * UINT64_C(1099511628211);
+    }
+
+    slot = &op->operate->buckets[(hash ^ (hash >> 32)) & (SV_OPERATE_BUCKETS - 1)];
+
+    while (*slot != NULL
+           && ((*slot)->gtin != op->gtin || (*slot)->serial_len != op->serial_len
+               || memcmp((*slot)->serial, op->serial, op->serial_len) != 0))
+    {
+        slot = &(*slot)->bucket_next;
+    }
+
+    return slot;
+}
+
+
+static void
+sv_operation_queue(sv_operation_t *op, sv_operation_t *ahead)
+{
+    if (ahead->behind == NULL) {
+        ahead->behind = op;
+
+    } else {
+        ahead->last->behind = op;
+    }
+
+    ahead->last = op;
+}
+
+
+static int
+sv_operation_send(sv_operation_t *op)
+{
+    if (sv_pg_query(op->pool, SV_SQL_OPERATE, op->params.value, sv_operation_decided, op)
+        == NULL)
+    {
+        return 0;
+    }
+
+    op->bucket_next = NULL;
+    *sv_operation_slot(op) = op;
+
+    return 1;
+}
+
+
+/*
+ * PostgreSQL has decided: the next on this pack goes.  Who is no longer waited
+ * for has not been sent and never will be: it had no effect.
+ *
+ * Handlers run last, when the queue is sound again: they may start others.
+ */
+static void
+sv_operation_let_in(sv_operation_t *op)
+{
+    sv_operation_t  *next, *waiting, *dropped, **end;
+
+    *sv_operation_slot(op) = op->bucket_next;
+
+    waiting = op->behind;
+    op->behind = NULL;
+    end = &dropped;
+
+    while ((next = waiting) != NULL) {
+        waiting = next->behind;
+
+        if (next->handler != NULL && sv_operation_send(next)) {
+            next->behind = waiting;
+            next->last = op->last;
+            break;
+        }
+
+        *end = next;
+        end = &next->behind;
+    }
+
+    *end = NULL;
+
+    while ((next = dropped) != NULL) {
+        dropped = next->behind;
+
+        next->outcome.status = SV_OPERATE_NOT_DONE;
+        sv_operation_finish(next);
+    }
 }
 
 
@@ -242,6 +377,8 @@ sv_operation_decided(void *data, const sv_pg_reply_t *reply)
 
     operate = op->operate;
     loop = operate->loop;
+
+    sv_operation_let_in(op);
 
     switch (reply->status) {
 

@@ -2,6 +2,9 @@
  * Change a pack's state: one call of sv.operate(), then a versioned write to
  * the cache, then the answer.  Nothing here reads the cache.
  *
+ * Operations on one pack go to PostgreSQL one at a time (from this process):
+ * a row that somebody holds locked blocks one connection, not all of them.
+ *
  * An outcome that is not known is reported as not known.  When the caller
  * forgets the operation (deadline, client gone), it goes on: the outcome is
  * stored in PostgreSQL, the cache is written, the result is logged.
