@@ -138,7 +138,7 @@ create index credential_location on sv.credential (location_id);
 
 create table sv.setting (
   name   text  not null primary key,
-  value  text  not null,
+  value  text  not null check (value ~ '^[0-9]{1,6}$'),
   note   text  not null
 );
 
@@ -274,25 +274,38 @@ create table sv.finding_default partition of sv.finding default;
 
 
 -- Makes the partition of one month (UTC) of sv.audit, sv.finding or any table
--- partitioned by a timestamptz; true when it was missing.  It is attached, not
--- created in place, so that nobody who writes to the parent has to wait.
+-- partitioned by a timestamptz that has a default partition; true when it was
+-- missing and could be made.  It is attached, not created in place, so that
+-- nobody who writes to the parent has to wait.  Where rows of the month are in
+-- the default partition already they stay there: moving them would stop every
+-- operation meanwhile.
 create function sv.make_month_partition(p_parent text, p_month date)
 returns boolean
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
 declare
-  v_from  date := date_trunc('month', p_month::timestamp)::date;
-  v_to    date := (date_trunc('month', p_month::timestamp) + interval '1 month')::date;
+  v_from  timestamptz := date_trunc('month', p_month::timestamptz);
+  v_to    timestamptz := date_trunc('month', p_month::timestamptz) + interval '1 month';
   v_name  text := p_parent || '_' || to_char(p_month, 'YYYYMM');
+  v_late  boolean;
 begin
   if to_regclass(format('sv.%I', v_name)) is not null then
     return false;
   end if;
 
+  execute format('select exists (select from sv.%I where at >= $1 and at < $2)', p_parent || '_default')
+  into v_late
+  using v_from, v_to;
+
+  if v_late then
+    raise warning 'sv.% has rows of % already, no partition is made for it', p_parent || '_default', to_char(p_month, 'YYYY-MM');
+    return false;
+  end if;
+
   execute format('create table sv.%I (like sv.%I including all)', v_name, p_parent);
-  execute format('alter table sv.%I attach partition sv.%I for values from (%L) to (%L)',
-    p_parent, v_name, v_from || ' 00:00:00+00', v_to || ' 00:00:00+00');
+  execute format('alter table sv.%I attach partition sv.%I for values from (%L) to (%L)', p_parent, v_name, v_from, v_to);
 
   return true;
 end

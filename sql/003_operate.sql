@@ -115,7 +115,7 @@ return (select s.value::integer from sv.setting s where s.name = p_name);
 create function sv.occurred_at_valid(p_occurred_at timestamptz, p_now timestamptz)
 returns boolean
 language sql stable
-return p_occurred_at between p_now - make_interval(days => sv.setting_integer('offline_days'))
+return p_occurred_at between p_now - make_interval(hours => 24 * sv.setting_integer('offline_days'))
   and p_now + make_interval(mins => sv.setting_integer('offline_ahead_minutes'));
 
 create function sv.undo_too_late(p_since timestamptz, p_when timestamptz)

@@ -475,6 +475,34 @@ sub supplied_ago {
 }
 
 
+# Partitions by month, and settings.
+{
+    my $make = sub { value('select sv.make_month_partition(?, ?)', @_) };
+
+    is($make->('audit', '2031-12-15'), 1, 'a month is made');
+    is($make->('audit', '2031-12-01'), 0, 'once');
+
+    for my $row (['2031-11-30 23:59:59.999+00', 'audit_default'], ['2031-12-01 00:00+00', 'audit_203112'],
+        ['2031-12-31 23:59:59.999+00', 'audit_203112'], ['2032-01-01 00:00+00', 'audit_default'])
+    {
+        my ($at, $partition) = @{$row};
+        is(value(q{insert into sv.audit (gtin, at, audit_id, changed, kind, operation, reason)
+            values (0, ?, gen_random_uuid(), false, 'admin', 'test', 'ok') returning tableoid::regclass}, $at), "sv.$partition",
+            "$at belongs to $partition");
+    }
+
+    local $SIG{__WARN__} = sub { };
+    is($make->('audit', '2032-01-01'), 0, 'a month that has rows in the default partition is left there');
+    is($make->('audit', '2032-02-01'), 1, 'the next one is made');
+    is(value(q{select count(*) from sv.audit where operation = 'test'}), 4, 'no row is lost');
+
+    for my $value ('', 'ten', '-1', '1.5', '1000000') {
+        ok(!eval { $dbh->do(q{update sv.setting set value = ? where name = 'undo_hours'}, undef, $value); 1 },
+            "a setting of '$value' is refused");
+    }
+}
+
+
 # Verify: one row always, and it tells apart what the verdict needs.
 {
     my $serial = new_pack();
