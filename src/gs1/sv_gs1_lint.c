@@ -324,9 +324,10 @@ sv_lint_nonzero(const uint8_t *p, size_t len, size_t *at)
 static sv_gs1_error_t
 sv_lint_nozeroprefix(const uint8_t *p, size_t len, size_t *at)
 {
+    (void) len;
     (void) at;
 
-    return (len > 1 && p[0] == '0') ? SV_GS1_ERR_ZERO : SV_GS1_OK;
+    return (p[0] == '0') ? SV_GS1_ERR_ZERO : SV_GS1_OK;
 }
 
 
@@ -473,6 +474,25 @@ sv_lint_sequence(const uint8_t *p, size_t len, size_t *at)
 }
 
 
+/* base64: padding may be left out, but where it stands it has to be right */
+static sv_gs1_error_t
+sv_lint_base64(const uint8_t *p, size_t len, size_t *at)
+{
+    size_t  i;
+
+    for (i = 0; i < len && p[i] != '='; i++) { /* void */ }
+
+    *at = i;
+
+    if (i == len) {
+        return SV_GS1_OK;
+    }
+
+    return (len - i == 1 || (len - i == 2 && p[i + 1] == '=')) && len % 3 == 0
+           ? SV_GS1_OK : SV_GS1_ERR_CHARSET;
+}
+
+
 static unsigned
 sv_number(const uint8_t *p, size_t len)
 {
@@ -519,6 +539,7 @@ const sv_gs1_lint_pt  sv_gs1_lints[SV_GS1_LINT_MAX] = {
     [SV_GS1_LINT_LATITUDE] = sv_lint_latitude,
     [SV_GS1_LINT_LONGITUDE] = sv_lint_longitude,
     [SV_GS1_LINT_SEQUENCE] = sv_lint_sequence,
+    [SV_GS1_LINT_BASE64] = sv_lint_base64,
     [SV_GS1_LINT_COUPON] = sv_gs1_lint_coupon,
     [SV_GS1_LINT_OFFER] = sv_gs1_lint_offer
 };

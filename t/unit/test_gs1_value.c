@@ -28,11 +28,11 @@ test_good_values(void **state)
         G "(7007)271231280101", G "(7010)ab", G "(7011)271231", G "(7011)2712312359", G "(7030)276x", G "(7039)999abc", G "(7230)ab1",
         G "(7021)x(7022)y", G "(8001)12341234512319", G "(8001)00010000100100", G "(8005)123456", G "(8008)27123123",
         G "(8008)2712312359", G "(8008)271231235959", G "(8009)x", G "(8012)v", G "(8014)1987654Ad4X4bL5ttr2310c2K", G "(8200)https:x",
-        G "(21)s(250)x", G "(251)x", G "(416)9506000134352(7020)r", G "(235)t", G "(21)s(8030)aB-_=", G "(90)x", G "(99)x",
+        G "(21)s(250)x", G "(251)x", G "(416)9506000134352(7020)r", G "(235)t", G "(21)s(8030)aB-_5=", G "(21)s(8030)a==", G "(21)s(8030)-_", G "(90)x", G "(99)x",
         "(02)" GTIN "(37)12(00)006141411234567890(10)L", "(03)" GTIN "(21)s", "(8006)" GTIN "0101", "(8006)" GTIN "9999(21)s",
         "(8006)" GTIN "0102(22)v", "(8026)" GTIN "0102(37)1(00)006141411234567890",
         "(253)9506000134352", "(253)9506000134352ABCDEFGHIJKLMNOPQ", "(255)9506000134352", "(255)9506000134352123456789012",
-        "(253)9506000134352x(8030)a", "(401)9506", "(8004)0000", "(8010)9506#/-A", "(8010)9506(8011)0", "(8010)9506(8011)10",
+        "(253)9506000134352x(8030)a", "(401)9506", "(8004)0000", "(8010)9506#/-A", "(8010)9506(8011)1", "(8010)9506(8011)10",
         "(415)9506000134352(8020)r(3900)1", "(415)9506000134352(8020)r(3912)9781", "(255)9506000134352(3940)0010",
         "(255)9506000134352(8111)0010",
         "(415)9506000134352(8020)r(12)271231", "(415)9506000134352(8020)r(8007)DE91100000000123456789",
@@ -77,6 +77,7 @@ test_bad_values(void **state)
         BAD(BRACKETS, "GINC too short for a prefix", "(401)950", COMPANY_PREFIX, 8),
         BAD(BRACKETS, "CPID in small letters", "(8010)9506a", CHARSET, 10),
         BAD(BRACKETS, "CPID serial with a leading zero", "(8010)9506(8011)01", ZERO, 16),
+        BAD(BRACKETS, "CPID serial 0", "(8010)9506(8011)0", ZERO, 16),
         BAD(BRACKETS, "GMN check pair", "(8013)1987654Ad4X4bL5ttr2310cXK", CHECK_PAIR, 29),
         BAD(BRACKETS, "GMN second check character", "(8013)1987654Ad4X4bL5ttr2310c2X", CHECK_PAIR, 29),
         BAD(BRACKETS, "GMN too short", "(8013)2K", VALUE_SHORT, 8),
@@ -139,6 +140,10 @@ test_bad_values(void **state)
         BAD(BRACKETS, "offer: format 2", "(8112)201234561234560123456", COUPON, 6),
         BAD(BRACKETS, "offer: excess", "(8112)0012345612345601234567", COUPON, 27),
         BAD(BRACKETS, "signature in other characters", G "(21)s(8030)a+b", CHARSET, 30),
+        BAD(BRACKETS, "signature with padding in the middle", G "(21)s(8030)a=b", CHARSET, 30),
+        BAD(BRACKETS, "signature with too much padding", G "(21)s(8030)aaa===", CHARSET, 32),
+        BAD(BRACKETS, "signature with wrong padding", G "(21)s(8030)aaa=", CHARSET, 32),
+        BAD(BRACKETS, "signature of padding", G "(21)s(8030)===", CHARSET, 29),
         BAD(BRACKETS, "signature of a document without serial", "(253)9506000134352(8030)a", SERIAL_MISSING, 19)
     };
 
