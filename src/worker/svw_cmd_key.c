@@ -40,17 +40,13 @@ svw_cmd_key(svw_command_t *command)
 static int
 svw_key_create(svw_command_t *command)
 {
-    int           rc;
-    char          key[sizeof(SVW_KEY_START) + SVW_KEY_TEXT], hex[65], until[32], actor[64];
-    char         *end;
-    time_t        t;
-    svw_db_t      db;
-    struct tm     tm;
-    const char   *gln, *days, *wrong, *params[4];
-    unsigned long n;
-
-    gln = days = NULL;
-
+    int                 rc;
+    char                key[sizeof(SVW_KEY_START) + SVW_KEY_TEXT], hex[65], until[32], actor[64];
+    long                n;
+    time_t              t;
+    svw_db_t            db;
+    struct tm           tm;
+    const char         *gln = NULL, *days = NULL, *wrong, *params[4];
     const svw_option_t  options[] = { { "--gln", &gln, 1 }, { "--days", &days, 0 }, { NULL, NULL, 0 } };
 
     if (svw_cmd_options(command, 2, options) != 0) {
@@ -64,7 +60,7 @@ svw_key_create(svw_command_t *command)
     }
 
     if (days != NULL) {
-        n = strspn(days, "0123456789") == strlen(days) ? strtoul(days, &end, 10) : 0;
+        n = strspn(days, "0123456789") == strlen(days) ? strtol(days, NULL, 10) : 0;
 
         if (n < 1 || n > 3650) {
             fprintf(stderr, "serial-verify-worker: --days \"%s\": a number from 1 to 3650 is needed\n", days);
@@ -109,13 +105,10 @@ svw_key_create(svw_command_t *command)
 static int
 svw_key_revoke(svw_command_t *command)
 {
-    int          rc, changed;
-    char         hex[65], actor[64];
-    svw_db_t     db;
-    const char  *key, *sha256, *params[2];
-
-    key = sha256 = NULL;
-
+    int                 rc, changed;
+    char                hex[65], actor[64];
+    svw_db_t            db;
+    const char         *key = NULL, *sha256 = NULL, *params[2];
     const svw_option_t  options[] = { { "--key", &key, 0 }, { "--sha256", &sha256, 0 }, { NULL, NULL, 0 } };
 
     if (svw_cmd_options(command, 2, options) != 0) {
