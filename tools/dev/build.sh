@@ -75,7 +75,7 @@ configure_module()
 
 build_module()
 {
-    local out=$1 cflags=$2 ldflags=$3 src=${SV_NGINX_SRC:-/usr/share/nginx/src}
+    local out=$1 cflags=$2 ldflags=$3 src=${SV_NGINX_SRC:-/usr/share/nginx/src} undefined
 
     configure_module "$out/nginx" "$cflags" "$ldflags"
     make -j "$(jobs_wanted)" -C "$src" --no-print-directory \
@@ -84,6 +84,10 @@ build_module()
         grep -vE '^(cc|gcc) |^make|^[[:space:]]' "$out/nginx/make.log" >&2
         die "the module does not compile"
     }
+
+    undefined=$(nm -D --undefined-only "$out/nginx/ngx_serial_verify_module.so" \
+                    | awk '$2 ~ /^(sv_|ngx_sv_)/ {print $2}')
+    [ -z "$undefined" ] || die "called and not defined: $undefined"
 
     if ! cmp -s "$out/nginx/ngx_serial_verify_module.so" "$out/ngx_serial_verify_module.so"; then
         # never write into a file that a running server has mapped

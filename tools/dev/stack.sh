@@ -308,12 +308,16 @@ up_worker()
 
     if [ "$changed" = yes ] || ! pid_of worker >/dev/null; then
         end_named worker
-        launch worker "$state/bin/serial-verify-worker" -c "$conf"
+        launch worker "$state/bin/serial-verify-worker" -c "$conf" run
         say "Started worker"
     fi
 }
 
-nginx_answers() { [ "$(curl -s -o /dev/null -w '%{http_code}' --max-time 2 "$base_url/status")" = 200 ]; }
+nginx_answers()
+{
+    curl -s --max-time 2 -H 'Accept: application/json' "$base_url/status" \
+        | jq -e '.status == "ok" and .reference_data.complete' >/dev/null
+}
 
 nginx_conf()
 {
@@ -348,7 +352,7 @@ up_nginx()
         say "Reloaded nginx"
     fi
 
-    wait_until 30 nginx_answers || { show_log "$state/nginx/error.log"; die "nginx does not answer at $base_url"; }
+    wait_until 30 nginx_answers || { show_log "$state/nginx/error.log"; die "the gateway at $base_url does not become ready, see $base_url/status"; }
 }
 
 # One ./dev at a time for a state directory.
