@@ -197,6 +197,7 @@ typedef struct {
     const char  *reason;                    /* stable word */
     const char  *title;
     const char  *element;                   /* what is wrong: a member, a header, an AI; or NULL */
+    const char  *hint;                      /* "scanner": its setting explains it; or NULL */
     ngx_int_t    offset;                    /* -1: none */
     ngx_uint_t   retry_after;               /* seconds, 0: none */
     u_char       detail[256];               /* NUL-terminated; what to do */
@@ -220,6 +221,8 @@ ngx_int_t ngx_sv_pack_from_target(ngx_http_request_t *r, ngx_sv_pack_t *pack,
 ngx_int_t ngx_sv_pack_from_text(sv_span_t text, ngx_sv_pack_t *pack, ngx_sv_problem_t *problem);
 ngx_int_t ngx_sv_pack_complete(ngx_sv_worker_t *worker, const ngx_sv_pack_t *pack,
     ngx_sv_problem_t *problem);             /* has it what an operation needs? */
+void ngx_sv_pack_lacks(const ngx_sv_pack_t *pack, const char *element,
+    ngx_sv_problem_t *problem);
 void ngx_sv_read_headers(ngx_http_request_t *r, ngx_sv_ctx_t *ctx);
 
 #define NGX_SV_BODY_ORDER  0                /* POST to a pack */

@@ -116,8 +116,7 @@ ngx_sv_bulk_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_sv_json_value_
             bulk->done++;
 
         } else if (!line->pack.serial_given) {
-            ngx_sv_problem(&line->result.problem, NGX_SV_UNPROCESSABLE, "elements_missing", "21",
-                           "AI 21, the serial number, is missing.");
+            ngx_sv_pack_lacks(&line->pack, "21", &line->result.problem);
             line->status = NGX_SV_UNPROCESSABLE;
             line->stage = NGX_SV_LINE_DONE;
             bulk->done++;

@@ -15,6 +15,9 @@
 #define NGX_SV_AI_EXPIRY  17
 #define NGX_SV_AI_SERIAL  21
 
+#define NGX_SV_SEPARATOR_ADVICE                                                         \
+    "Let the scanner send FNC1 as the byte 1D, then scan again."
+
 
 static ngx_int_t ngx_sv_pack_from_data(const sv_gs1_data_t *data, ngx_sv_pack_t *pack,
     ngx_sv_problem_t *problem);
@@ -92,10 +95,12 @@ ngx_sv_pack_from_text(sv_span_t text, ngx_sv_pack_t *pack, ngx_sv_problem_t *pro
 {
     u_char           buf[SV_GS1_BUFFER];
     size_t           offset;
+    ngx_uint_t       scanned;
     sv_gs1_data_t    data;
     sv_gs1_error_t   error;
 
     offset = 0;
+    scanned = 0;
 
     if (text.len > 0 && text.data[0] == '(') {
         error = sv_gs1_brackets_parse(text, 0, buf, &data, &offset);
@@ -108,10 +113,23 @@ ngx_sv_pack_from_text(sv_span_t text, ngx_sv_pack_t *pack, ngx_sv_problem_t *pro
 
     } else {
         error = sv_gs1_scan_parse(text, 0, buf, &data, &offset);
+        scanned = 1;
     }
 
     if (error != SV_GS1_OK) {
-        ngx_sv_parse_problem(problem, NGX_SV_UNPROCESSABLE, error, offset);
+
+        if (error == SV_GS1_ERR_VALUE_LONG && scanned && sv_gs1_separator_lost(&data, NULL)) {
+            ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, sv_gs1_error_code(error), NULL,
+                           "The value is too long: the scan seems to have lost its group"
+                           " separator, and the next elements read as its end. "
+                           NGX_SV_SEPARATOR_ADVICE);
+            problem->hint = "scanner";
+            problem->offset = (ngx_int_t) offset;
+
+        } else {
+            ngx_sv_parse_problem(problem, NGX_SV_UNPROCESSABLE, error, offset);
+        }
+
         problem->element = "scan";
         return NGX_DECLINED;
     }
@@ -192,19 +210,32 @@ ngx_sv_pack_complete(ngx_sv_worker_t *worker, const ngx_sv_pack_t *pack,
         return NGX_OK;
     }
 
+    ngx_sv_pack_lacks(pack, element, problem);
+
+    return NGX_DECLINED;
+}
+
+
+void
+ngx_sv_pack_lacks(const ngx_sv_pack_t *pack, const char *element, ngx_sv_problem_t *problem)
+{
     if (pack->separator_lost) {
         ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "elements_missing", element,
-                       "The scan seems to have lost its group separator: the missing element"
-                       " reads as the end of another one. Let the scanner send FNC1 as the"
-                       " byte 1D and scan again.");
+                       "AI %s is missing: the scan seems to have lost its group separator, so"
+                       " that it reads as the end of another element. "
+                       NGX_SV_SEPARATOR_ADVICE, element);
+        problem->hint = "scanner";
+
+    } else if (ngx_strcmp(element, "21") == 0) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "elements_missing", element,
+                       "AI 21 is missing. Without its serial number it is not one pack: scan the"
+                       " two-dimensional code.");
 
     } else {
         ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "elements_missing", element,
                        "AI %s is missing. An operation needs GTIN (01), serial (21), lot (10)"
                        " and expiry (17): scan the two-dimensional code.", element);
     }
-
-    return NGX_DECLINED;
 }
 
 

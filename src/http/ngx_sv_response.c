@@ -334,6 +334,7 @@ ngx_sv_render_problem(sv_json_t *json, const ngx_sv_problem_t *problem)
     sv_json_text(json, "reason", problem->reason);
     sv_json_text(json, "detail", (const char *) problem->detail);
     sv_json_text(json, "element", problem->element);
+    sv_json_text(json, "hint", problem->hint);
 
     if (problem->offset >= 0) {
         sv_json_number(json, "offset", problem->offset);

@@ -48,8 +48,7 @@ ngx_sv_verify_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t count
 
     if (!ctx->pack.serial_given) {
         ngx_sv_count(NGX_SV_MALFORMED);
-        ngx_sv_problem(&problem, NGX_SV_UNPROCESSABLE, "elements_missing", "21",
-                       "AI 21, the serial number, is missing: a verify is about one pack.");
+        ngx_sv_pack_lacks(&ctx->pack, "21", &problem);
         return ngx_sv_send_problem(r, &problem);
     }
 
