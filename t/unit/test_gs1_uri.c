@@ -245,6 +245,40 @@ test_limits(void **state)
 }
 
 
+/* pairs behind the key are counted before they are looked at */
+static void
+test_many_pairs(void **state)
+{
+    char            text[SV_TEXT];
+    size_t          offset, len;
+    unsigned        n;
+    sv_gs1_data_t   data;
+    sv_gs1_error_t  error;
+
+    (void) state;
+
+    len = snprintf(text, sizeof(text), "/x%s", G);
+
+    for (n = 1; n < 40; n++) {
+        error = sv_test_parse(0, TARGET, text, len, 0, &data, &offset);
+
+        if (n > 16) {
+            assert_int_equal(error, SV_GS1_ERR_TOO_MANY);
+            assert_int_equal(offset, 3);
+
+        } else if (n > 2) {
+            assert_int_equal(error, SV_GS1_ERR_DUPLICATE);
+            assert_int_equal(offset, 26);
+
+        } else {
+            assert_int_equal(error, SV_GS1_OK);
+        }
+
+        len += snprintf(text + len, sizeof(text) - len, "/10/L");
+    }
+}
+
+
 static void
 test_nul_bytes(void **state)
 {
@@ -267,6 +301,7 @@ main(void)
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_path),
         cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_many_pairs),
         cmocka_unit_test(test_nul_bytes)
     };
 
