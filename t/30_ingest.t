@@ -168,6 +168,7 @@ subtest 'files that are none' => sub {
         'twice.csv'  => ["gtin,serial,lot,expiry,lot\n", qr/the column "lot" stands there twice/],
         'utf16.csv'  => ["\xff\xfeg\0t\0i\0n\0", qr/UTF-16/],
         'quote.csv'  => ["gtin,serial,lot,expiry\n$gtin,\"E1,L1,301231\n" . ("$gtin,E2,L1,301231\n" x 5000), qr/line 2: a quoted field does not end/],
+        'open.csv'   => ["gtin,serial,lot,expiry\n$gtin,E1,L1,301231\n$gtin,\"E2,L1,301231\n", qr/line 3: a quoted field does not end/],
         'half.json'  => ['{"type":"EPCISDocument","epcisBody":{"eventList":[' . "\n{\"type\":", qr/line 2: not JSON: .*premature EOF/],
         'other.json' => ['{"hello": [1, 2, 3]}', qr/neither an EPCIS document/],
         'deep.json'  => ['[' x 1000, qr/nested more than 64 levels/],
@@ -353,7 +354,7 @@ subtest 'a file that is still being written' => sub {
 
     for my $piece ($csv =~ /(.{1,40})/gs) {
         print {$fh} $piece;
-        select undef, undef, undef, 0.1;
+        Time::HiRes::sleep(0.1);
         $taken ||= $sv->filed('slow.csv') ne 'inbox';
     }
 

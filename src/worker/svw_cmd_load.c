@@ -143,7 +143,7 @@ svw_table_read(svw_table_load_t *t, FILE *in)
     size_t    n, skip;
     char      buf[SVW_READ];
 
-    if (csv_init(&t->parser, CSV_REPALL_NL|CSV_STRICT_FINI|CSV_APPEND_NULL) != 0) {
+    if (csv_init(&t->parser, CSV_REPALL_NL|CSV_APPEND_NULL) != 0) {
         return SVW_EXIT_FAILED;
     }
 
@@ -167,6 +167,7 @@ svw_table_read(svw_table_load_t *t, FILE *in)
     }
 
     if (!failed) {
+        csv_set_opts(&t->parser, CSV_REPALL_NL|CSV_APPEND_NULL|CSV_STRICT|CSV_STRICT_FINI);
         failed = csv_fini(&t->parser, svw_table_on_field, svw_table_on_line, t) != 0;
     }
 

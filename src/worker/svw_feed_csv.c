@@ -69,7 +69,7 @@ svw_feed_csv(svw_load_t *load)
 
     csv = (svw_csv_t) { .load = load, .line = 1, .start = 1 };
 
-    if (csv_init(&csv.parser, CSV_REPALL_NL|CSV_STRICT_FINI) != 0) {
+    if (csv_init(&csv.parser, CSV_REPALL_NL) != 0) {
         return svw_load_stop(load, SVW_LOAD_FAILED, "csv_init");
     }
 
@@ -95,6 +95,8 @@ svw_feed_csv(svw_load_t *load)
     }
 
     if (rc == 0) {
+        /* a quote within a field is lawful here, one that is open at the end is not */
+        csv_set_opts(&csv.parser, CSV_REPALL_NL|CSV_STRICT|CSV_STRICT_FINI);
         error = csv_fini(&csv.parser, svw_csv_on_field, svw_csv_on_line, &csv) != 0;
     }
 
