@@ -12,7 +12,7 @@
 
 #define NGX_SV_BULK_MAX     500
 #define NGX_SV_BULK_WINDOW  16              /* lines of one request under way at a time */
-#define NGX_SV_BULK_LINE    1024            /* bytes of a rendered line, at most */
+#define NGX_SV_BULK_LINE    2560            /* bytes of a rendered line, at most: each of its texts escaped to six times its length */
 
 
 typedef enum {

@@ -15,6 +15,9 @@
 #define NGX_SV_AI_EXPIRY  17
 #define NGX_SV_AI_SERIAL  21
 
+/* of a member that there is not, told back */
+#define NGX_SV_NAME_SHOWN  ((size_t) 40)
+
 #define NGX_SV_SEPARATOR_ADVICE                                                         \
     "Let the scanner send FNC1 as the byte 1D, then scan again."
 
@@ -404,7 +407,8 @@ ngx_sv_order_from_json(const ngx_sv_json_value_t *json, ngx_uint_t kind, ngx_sv_
 
         if (!json_is_string(value)) {
             ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "string_expected", NULL,
-                           "Every member is a string; \"%.40s\" is not.", name);
+                           "Every member is a string; \"%*s\" is not.",
+                           ngx_min(ngx_strlen(name), NGX_SV_NAME_SHOWN), name);
             return NGX_DECLINED;
         }
 
@@ -493,11 +497,16 @@ ngx_sv_order_member(ngx_sv_order_t *order, const char *name, const char *value, 
         key.data = (u_char *) value;
         key.len = len;
 
-        return ngx_sv_key_check(&key, order, problem);
+        if (ngx_sv_key_check(&key, order, problem) != NGX_OK) {
+            problem->status = NGX_SV_UNPROCESSABLE;
+            problem->element = "key";
+            return NGX_DECLINED;
+        }
 
     } else {
         ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "member_unknown", NULL,
-                       "There is no member \"%.40s\".", name);
+                       "There is no member \"%*s\".",
+                       ngx_min(ngx_strlen(name), NGX_SV_NAME_SHOWN), name);
         return NGX_DECLINED;
     }
 
@@ -554,8 +563,9 @@ ngx_sv_key_check(ngx_str_t *key, ngx_sv_order_t *order, ngx_sv_problem_t *proble
 
     if (key->len == 0) {
         ngx_sv_problem(problem, NGX_HTTP_BAD_REQUEST, "key_missing", "Idempotency-Key",
-                       "An operation needs the header Idempotency-Key, new for every operation"
-                       " and the same when it is repeated after a lost answer.");
+                       "An operation needs a key (in the header Idempotency-Key, in a list in"
+                       " its line), new for every operation and the same when it is repeated"
+                       " after a lost answer.");
         return NGX_DECLINED;
     }
 
