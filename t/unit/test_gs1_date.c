@@ -15,6 +15,8 @@ test_civil(void **state)
     unsigned    month, mday;
     struct tm   tm;
 
+    static const unsigned  last[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+
     (void) state;
 
     assert_int_equal(sv_day_from_civil(1970, 1, 1), 0);
@@ -27,6 +29,11 @@ test_civil(void **state)
     assert_int_equal(sv_day_from_civil(2027, 1, 0), SV_DAY_NONE);
     assert_int_equal(sv_day_from_civil(0, 1, 1), SV_DAY_NONE);
     assert_int_equal(sv_day_from_civil(10000, 1, 1), SV_DAY_NONE);
+
+    for (month = 1; month <= 12; month++) {
+        assert_int_not_equal(sv_day_from_civil(2027, month, last[month - 1]), SV_DAY_NONE);
+        assert_int_equal(sv_day_from_civil(2027, month, last[month - 1] + 1), SV_DAY_NONE);
+    }
 
     for (day = -700000; day < 2900000; day += 97) {
         sv_day_to_civil(day, &year, &month, &mday);
