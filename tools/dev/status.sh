@@ -33,8 +33,18 @@ status_main()
     done
 
     if pid_of nginx >/dev/null; then
-        printf '\n%s\n' "$base_url/status"
-        curl -s --max-time 5 -H 'Accept: application/json' "$base_url/status" | jq . || rc=3
+        printf '\n%s/status\n' "$base_url"
+        curl -s --max-time 5 -H 'Accept: application/json' "$base_url/status" | jq -r '
+            "  \(.status), \(.worker_processes) worker processes",
+            "  reference data \(if .reference_data.complete then "complete, \(.reference_data.age_ms) ms old" else "not complete" end): "
+                + "\(.reference_data.products) products, \(.reference_data.locations) locations, "
+                + "\(.reference_data.credentials) credentials, \(.reference_data.recalled_lots) recalled lots",
+            "  connections: PostgreSQL \([.postgres[].ready] | add), Redis \(.redis.ready)"' || rc=3
+    fi
+
+    if pid_of worker >/dev/null; then
+        printf '\n'
+        "$state/bin/serial-verify-worker" -c "$state/worker/worker.conf" status || rc=3
     fi
 
     return "$rc"
