@@ -205,6 +205,22 @@ for my $misuse (['--mode', 'xml'], ['--nonsense'], ['file'], ['--gs', 'x'], ['--
 # the page says what the program does
 
 {
+    my $page    = file("$root/docs/parser.md");
+    my @example = $page =~ /^    \$ (.*?)\n((?:    .*\n)+)/mg;
+
+    cmp_ok(scalar @example, '>=', 6, 'docs/parser.md has examples');
+
+    while (my ($command, $expected) = splice @example, 0, 2) {
+        $expected =~ s/^    //mg;
+        (my $call = $command) =~ s/\| sv-parse/| "\$SV_PARSE"/;
+
+        local $ENV{SV_PARSE} = $parse;
+        (my $out = qx{$call}) =~ s/\t/  /g;
+        is($out, $expected, "docs/parser.md: $command");
+    }
+}
+
+{
     my $page = file("$root/docs/parser.md");
     my $def  = file("$root/src/gs1/sv_gs1_error.def");
     my %code = $def =~ /^SV_GS1_ERROR\(\w+, "(\w+)", "(.+)"\)$/mg;
