@@ -254,6 +254,28 @@ test_access(void **state)
 }
 
 
+/* a separator after each value of variable length but the last */
+static void
+test_print_scan(void **state)
+{
+    char           out[100];
+    size_t         i, offset;
+    sv_gs1_data_t  data;
+
+    static const char *const  scans[] = {
+        "]d2" G "21S1" GS "10LOT" GS "17271231", "]d2" G "1727123110LOT" GS "21S1", "]d2" G, "]d290x"
+    };
+
+    (void) state;
+
+    for (i = 0; i < COUNT(scans); i++) {
+        assert_int_equal(sv_test_parse(0, SCAN, scans[i], strlen(scans[i]), 0, &data, &offset), SV_GS1_OK);
+        assert_int_equal(sv_gs1_scan_print(&data, out, sizeof(out)), strlen(scans[i]));
+        assert_string_equal(out, scans[i]);
+    }
+}
+
+
 /* what does not fit is refused and leaves an empty string */
 static void
 test_print_bounds(void **state)
@@ -303,6 +325,7 @@ main(void)
         cmocka_unit_test(test_separator_lost),
         cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_access),
+        cmocka_unit_test(test_print_scan),
         cmocka_unit_test(test_print_bounds)
     };
 
