@@ -50,7 +50,6 @@ sv_gs1_begin(sv_gs1_reader_t *reader, sv_span_t input, unsigned flags,
     reader->flags = flags;
     reader->offset = 0;
     reader->atoms = 0;
-    reader->family = 0;
 
     data->n = 0;
     data->n_path = 0;
@@ -113,7 +112,6 @@ sv_gs1_add(sv_gs1_reader_t *reader, const sv_gs1_ai_t *ai, sv_span_t value,
     }
 
     reader->at[data->n] = at - reader->input.data;
-    reader->family |= ai->flags;
 
     if (ai->atom) {
         reader->atoms |= UINT64_C(1) << (ai->atom - 1);

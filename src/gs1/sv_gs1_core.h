@@ -24,7 +24,6 @@ typedef struct {
     unsigned        flags;
     size_t          offset;                         /* of the fault */
     uint64_t        atoms;                          /* identifiers present that rules speak of */
-    unsigned        family;                         /* flags of all elements, or-ed */
     uint16_t        at[SV_GS1_MAX_ELEMENTS];        /* where each identifier stands in the input */
 } sv_gs1_reader_t;
 
