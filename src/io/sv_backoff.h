@@ -12,6 +12,10 @@
 #define SV_BACKOFF_MIN_MS  100
 #define SV_BACKOFF_MAX_MS  5000
 
+/* While a server stays away, the log is told this often, and of a new reason sooner. */
+#define SV_BACKOFF_LOG_SAME_MS   60000
+#define SV_BACKOFF_LOG_OTHER_MS  10000
+
 
 typedef struct {
     unsigned  attempt;          /* failures in a row */

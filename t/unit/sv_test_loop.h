@@ -41,7 +41,7 @@ void sv_test_loop_done(sv_test_loop_t *t);
 /* One turn; waits up to `ms' for something to happen. */
 void sv_test_loop_turn(sv_test_loop_t *t, int ms);
 
-/* Turns until the condition holds: 1. After ten real seconds: 0, and says so. */
+/* Turns until the condition holds: 1. After half a minute of real time: 0, and says so. */
 int sv_test_loop_until(sv_test_loop_t *t, sv_test_condition_pt condition,
     void *data);
 

@@ -285,7 +285,13 @@ sv_test_psql(const char *sql, char *out, size_t size)
     PGconn    *pg;
     PGresult  *res;
 
-    pg = PQconnectdb(sv_test_pg_conninfo(info));
+    /* never waits for what a test has broken */
+    sv_test_pg_conninfo(info);
+    strncat(info, " options='-c synchronous_commit=local"
+                  " -c statement_timeout=20s'",
+            sizeof(info) - strlen(info) - 1);
+
+    pg = PQconnectdb(info);
     res = PQexec(pg, sql);
 
     if (PQresultStatus(res) != PGRES_COMMAND_OK

@@ -352,11 +352,7 @@ test_answers(void **state)
 
     f = *state;
     f->conf.size = 3;
-    start(f);
-    assert_int_equal(stats(f).ready, 0);
-    assert_null(query(f, ECHO, "too early"));
-
-    await_ready(f);
+    start_ready(f);
     assert_int_equal(f->ready, 3);
 
     assert_non_null(query(f, ECHO, "grüezi"));
@@ -372,9 +368,57 @@ test_answers(void **state)
     assert_string_equal(f->value, "");
 
     assert_int_equal(stats(f).queries, 3);
-    assert_int_equal(stats(f).refused, 2);
+    assert_int_equal(stats(f).refused, 1);
     assert_int_equal(stats(f).connects, 3);
     assert_int_equal(stats(f).losses, 0);
+}
+
+
+/* a pool just made lets queries wait for its first connection, once */
+
+static void
+test_waits_for_the_first_connection(void **state)
+{
+    int         i;
+    fixture_t  *f;
+
+    f = *state;
+    f->conf.size = 2;
+    start(f);
+
+    for (i = 0; i < 10; i++) {
+        assert_non_null(query(f, ECHO, "early"));
+    }
+
+    assert_null(query(f, ECHO, "too many"));
+    await(f, 10);
+    assert_int_equal(f->count[SV_PG_OK], 10);
+    stop(f);
+
+    /* it fails: they had no effect, and nobody waits any more */
+
+    forget_calls(f);
+    use_proxy(f);
+    sv_test_control(PROXY, "refuse", NULL, 0);
+    start(f);
+    assert_non_null(query(f, ECHO, "x"));
+    f->refuse = 1;
+    await(f, 1);
+    f->refuse = 0;
+    assert_int_equal(f->count[SV_PG_NOT_SENT], 1);
+    assert_null(query(f, ECHO, "x"));
+
+    sv_test_control(PROXY, "pass", NULL, 0);
+    await_ready(f);
+    stop(f);
+
+    /* there is no socket at all */
+
+    forget_calls(f);
+    snprintf(f->conninfo, sizeof(f->conninfo),
+             "host=%s/nowhere dbname=postgres user=postgres", sv_test_dir());
+    start(f);
+    assert_null(query(f, ECHO, "x"));
 }
 
 
@@ -526,11 +570,9 @@ waiting_for_standby(void)
 
 
 static int
-waits_for_standby(void *data)
+waits_or_answered(void *data)
 {
-    (void) data;
-
-    return waiting_for_standby() != 0;
+    return has_calls(data) || waiting_for_standby() != 0;
 }
 
 
@@ -539,7 +581,7 @@ waits_for_standby(void *data)
 static void
 test_unconfirmed_commit_is_unknown(void **state)
 {
-    int         i;
+    int         i, before;
     char        sql[64];
     fixture_t  *f;
 
@@ -551,20 +593,21 @@ test_unconfirmed_commit_is_unknown(void **state)
                  0);
     sv_test_psql("select pg_reload_conf()", NULL, 0);
 
-    while (number("select count(*) from pg_settings where name ="
-                  " 'synchronous_standby_names' and setting = 'nobody'") == 0)
-    {
-        /* void */
-    }
-
     for (i = 0; i < 2; i++) {
-        forget_calls(f);
+        await_ready(f);
 
-        /* the reload reaches this session before its next command: its commit waits */
-        query(f, INSERT, "1");
+        /* until the change has reached all processes, commits do not wait */
+
+        do {
+            forget_calls(f);
+            before = (int) number("select count(*) from t.one");
+            f->wanted = 1;
+            query(f, INSERT, "1");
+            assert_true(sv_test_loop_until(&f->t, waits_or_answered, f));
+        } while (f->calls != 0);
+
         query(f, ECHO, "behind");
-        assert_true(sv_test_loop_until(&f->t, waits_for_standby, f));
-        assert_int_equal(f->calls, 0);
+        sv_test_loop_turn(&f->t, 0);
 
         snprintf(sql, sizeof(sql), "select pg_%s_backend(%ld)",
                  i == 0 ? "cancel" : "terminate", waiting_for_standby());
@@ -573,7 +616,7 @@ test_unconfirmed_commit_is_unknown(void **state)
         await(f, 2);
         assert_int_equal(f->count[SV_PG_UNKNOWN], i == 0 ? 1 : 2);
         assert_int_equal(f->count[SV_PG_OK], i == 0 ? 1 : 0);
-        assert_int_equal(number("select count(*) from t.one"), i + 1);
+        assert_int_equal(number("select count(*) from t.one"), before + 1);
     }
 
     sv_test_psql("alter system reset synchronous_standby_names", NULL, 0);
@@ -1450,6 +1493,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         case_of(test_answers),
+        case_of(test_waits_for_the_first_connection),
         case_of(test_session_settings),
         case_of(test_conninfo_check),
         case_of(test_errors_are_isolated),
