@@ -173,7 +173,7 @@ sv_ref_find(sv_ref_t *ref, unsigned half, const sv_ref_key_t *key, sv_ref_entry_
 void
 sv_ref_clear(sv_ref_t *ref, unsigned half)
 {
-    uint64_t       i, *base;
+    uint64_t        i, *base;
     sv_ref_half_t  *h;
 
     __atomic_thread_fence(__ATOMIC_RELEASE);
