@@ -68,6 +68,7 @@ sub start_fake {
     my @server = $what eq 'postgres' ? ('--server', $self->pg_socket . '/.s.PGSQL.5432')
         : $option{real} ? ('--server', $self->redis_socket) : ();
 
+    unlink "$home/control", $self->fake_socket($what);
     $self->start_server("fake-$what", command => [$^X, "$home/$what.pl",
         '--listen', $self->fake_socket($what), '--control', "$home/control", @server]);
     $self->ready("fake-$what", sub { -S "$home/control" && -S $self->fake_socket($what) });
@@ -102,7 +103,7 @@ sub tell {
 
 # --- the gateway
 
-# A figure of /status: figure('counters', 'SOURCE_CACHE')
+# A figure of /status: figure('counters', 'source_cache')
 sub figure {
     my ($self, @path) = @_;
 
@@ -118,7 +119,7 @@ sub figure {
 sub counter {
     my ($self, $name, $option) = @_;
 
-    return $self->figure('counters', $name, $option // ());
+    return $self->figure('counters', $name, $option // ()) // croak "/status has no counter $name";
 }
 
 
