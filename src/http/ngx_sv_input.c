@@ -359,7 +359,7 @@ ngx_sv_body_json(ngx_http_request_t *r, ngx_sv_problem_t *problem)
 
             p += n;
 
-        } else {
+        } else if (b->last != b->pos) {
             p = ngx_cpymem(p, b->pos, b->last - b->pos);
         }
     }
