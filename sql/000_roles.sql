@@ -44,8 +44,15 @@ begin
     create role sv_worker login;
   end if;
 
-  if not pg_catalog.pg_has_role(current_user, 'sv_owner', 'member') then
-    execute pg_catalog.format('grant sv_owner to %I', current_user);
+  -- Since PostgreSQL 16 who creates a role administers it, but may act as it
+  -- only once granted; who may not grant has been granted it by another.
+  if not (select r.rolsuper from pg_catalog.pg_roles r where r.rolname = current_user) then
+    begin
+      execute pg_catalog.format('grant sv_owner to %I', current_user);
+    exception
+      when insufficient_privilege then
+        null;
+    end;
   end if;
 end
 $$;
