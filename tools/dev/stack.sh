@@ -9,7 +9,7 @@
 # run/NAME.pid holds the process id, its start time and the boot it belongs to,
 # so that no other process is ever taken for ours.
 
-: "${SV_VAR:?}" "${SV_BUILD:?}" "${drop?}"
+: "${SV_VAR:?}" "${SV_BUILD:?}" "${drop[*]-}"
 
 # shellcheck disable=SC2034
 servers=(postgres redis worker nginx)
