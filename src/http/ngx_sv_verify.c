@@ -217,9 +217,10 @@ ngx_sv_verify_done(ngx_sv_verify_op_t *vop, ngx_uint_t hint)
         floor = worker->conf->anonymous_floor;
         spent = ngx_current_msec - vop->op.started;
 
-        if (spent < floor) {
+        /* the millisecond in which it began may have been nearly over */
+        if (floor != 0 && spent <= floor) {
             vop->stage = NGX_SV_VERIFY_FLOOR;
-            ngx_sv_op_timer(&vop->op, floor - spent);
+            ngx_sv_op_timer(&vop->op, floor - spent + 1);
             return;
         }
     }
