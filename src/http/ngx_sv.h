@@ -123,6 +123,7 @@ typedef struct {
     ngx_uint_t           bulk_requests;     /* in flight here */
     ngx_uint_t           bulk_limit;        /* this process's share */
     uint64_t             request_base, request_count;
+    unsigned             stopping:1;        /* exit_process runs: nothing new is begun */
 } ngx_sv_worker_t;
 
 ngx_int_t ngx_sv_process_init(ngx_cycle_t *cycle);
@@ -243,7 +244,8 @@ ngx_int_t ngx_sv_key_check(ngx_str_t *key, ngx_sv_order_t *order, ngx_sv_problem
  * which comes from malloc, never from r->pool.
  *
  * begin() -> exactly one of: finish() by the endpoint, abort() by the client's
- * leaving.  Then `r' is NULL.  deadline() may come before either; the endpoint
+ * leaving.  finish() only from an event: what is decided before the handler
+ * has returned is returned by it.  Then `r' is NULL.  deadline() may come before either; the endpoint
  * then finishes.  release() is called once, when the request is gone.
  */
 typedef struct ngx_sv_op_s  ngx_sv_op_t;

@@ -60,7 +60,7 @@ static void ngx_sv_line_unavailable(ngx_sv_line_t *line);
 static void ngx_sv_line_looked_up(void *data, const sv_lookup_result_t *result);
 static void ngx_sv_line_decided(void *data, const sv_outcome_t *outcome);
 static void ngx_sv_line_done(ngx_sv_line_t *line);
-static void ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk);
+static ngx_int_t ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk, ngx_http_request_t *r);
 static void ngx_sv_line_render(sv_json_t *json, const ngx_sv_ctx_t *ctx, ngx_sv_line_t *line);
 static void ngx_sv_bulk_expired(ngx_sv_op_t *op);
 static void ngx_sv_bulk_release(ngx_sv_op_t *op);
@@ -71,6 +71,7 @@ ngx_int_t
 ngx_sv_bulk_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_sv_json_value_t *lines)
 {
     size_t             i, n;
+    ngx_int_t          rc;
     ngx_sv_line_t     *line;
     ngx_sv_worker_t   *worker;
     ngx_sv_problem_t   problem;
@@ -123,15 +124,24 @@ ngx_sv_bulk_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_sv_json_value_
         }
     }
 
-    if (ngx_sv_op_begin(&bulk->op, r, 1, worker->conf->bulk_deadline) != NGX_OK) {
-        ngx_free(bulk);
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
     worker->bulk_requests++;
     ngx_sv_count(NGX_SV_BULK);
 
+    bulk->op.r = r;
+    bulk->op.started = ngx_current_msec;
     ngx_sv_bulk_fill(bulk);
+
+    /* nothing to wait for: all is wrong, or no backend is there */
+    if (bulk->done == bulk->n) {
+        rc = ngx_sv_bulk_answer(bulk, r);
+        ngx_sv_bulk_release(&bulk->op);
+        return rc;
+    }
+
+    if (ngx_sv_op_begin(&bulk->op, r, 1, worker->conf->bulk_deadline) != NGX_OK) {
+        ngx_sv_bulk_release(&bulk->op);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     return NGX_DONE;
 }
@@ -155,10 +165,6 @@ ngx_sv_bulk_fill(ngx_sv_bulk_op_t *bulk)
     }
 
     bulk->filling = 0;
-
-    if (bulk->done == bulk->n) {
-        ngx_sv_bulk_answer(bulk);
-    }
 }
 
 
@@ -172,6 +178,11 @@ ngx_sv_line_start(ngx_sv_line_t *line)
 
     worker = ngx_sv_worker();
     line->bulk->under_way++;
+
+    if (worker->stopping) {
+        ngx_sv_line_unavailable(line);
+        return;
+    }
 
     if (line->order.verify) {
         ngx_memzero(&conf, sizeof(sv_lookup_conf_t));
@@ -276,33 +287,35 @@ ngx_sv_line_done(ngx_sv_line_t *line)
     bulk->under_way--;
     bulk->done++;
 
-    if (!bulk->filling) {
-        ngx_sv_bulk_fill(bulk);
+    if (bulk->filling) {
+        return;
+    }
+
+    ngx_sv_bulk_fill(bulk);
+
+    if (bulk->done == bulk->n) {
+        ngx_sv_op_finish(&bulk->op, ngx_sv_bulk_answer(bulk, bulk->op.r));
     }
 }
 
 
-static void
-ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk)
+static ngx_int_t
+ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk, ngx_http_request_t *r)
 {
-    int                  len;
-    u_char              *buf;
-    size_t               size;
-    ngx_int_t            rc;
-    sv_json_t            json;
-    ngx_uint_t           i;
-    ngx_sv_ctx_t        *ctx;
-    ngx_http_request_t  *r;
+    int            len;
+    u_char        *buf;
+    size_t         size;
+    sv_json_t      json;
+    ngx_uint_t     i;
+    ngx_sv_ctx_t  *ctx;
 
-    r = bulk->op.r;
     ctx = ngx_http_get_module_ctx(r, ngx_serial_verify_module);
 
     size = 64 + bulk->n * NGX_SV_BULK_LINE;
     buf = ngx_pnalloc(r->pool, size);
 
     if (buf == NULL) {
-        ngx_sv_op_finish(&bulk->op, NGX_HTTP_INTERNAL_SERVER_ERROR);
-        return;
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     sv_json_init(&json, (char *) buf, size);
@@ -319,10 +332,8 @@ ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk)
     len = sv_json_done(&json);
     ngx_sv_time(NGX_SV_TIME_BULK, bulk->op.started);
 
-    rc = len < 0 ? NGX_HTTP_INTERNAL_SERVER_ERROR
-                 : ngx_sv_send(r, NGX_HTTP_OK, "application/json", buf, (size_t) len);
-
-    ngx_sv_op_finish(&bulk->op, rc);
+    return len < 0 ? NGX_HTTP_INTERNAL_SERVER_ERROR
+                   : ngx_sv_send(r, NGX_HTTP_OK, "application/json", buf, (size_t) len);
 }
 
 
@@ -397,7 +408,7 @@ ngx_sv_bulk_expired(ngx_sv_op_t *op)
         ngx_sv_line_unavailable(line);
     }
 
-    ngx_sv_bulk_answer(bulk);
+    ngx_sv_op_finish(op, ngx_sv_bulk_answer(bulk, op->r));
 }
 
 

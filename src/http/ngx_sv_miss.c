@@ -21,6 +21,7 @@
 
 
 static ngx_int_t ngx_sv_miss_init_zone(ngx_shm_zone_t *zone, void *data);
+static ngx_uint_t ngx_sv_miss_applies(ngx_sv_main_conf_t *conf, ngx_connection_t *c);
 static ngx_atomic_t *ngx_sv_miss_find(ngx_sv_main_conf_t *conf, ngx_connection_t *c,
     uint32_t *tag, ngx_uint_t *found);
 static uint64_t ngx_sv_miss_prefix(struct sockaddr *sa);
@@ -64,6 +65,14 @@ ngx_sv_miss_init_zone(ngx_shm_zone_t *zone, void *data)
 }
 
 
+/* Over a unix socket everybody has one address: a proxy in front needs nginx's realip module for this. */
+static ngx_uint_t
+ngx_sv_miss_applies(ngx_sv_main_conf_t *conf, ngx_connection_t *c)
+{
+    return conf->miss_budget != 0 && c->sockaddr->sa_family != AF_UNIX;
+}
+
+
 ngx_uint_t
 ngx_sv_miss_exceeded(ngx_sv_main_conf_t *conf, ngx_connection_t *c)
 {
@@ -72,7 +81,7 @@ ngx_sv_miss_exceeded(ngx_sv_main_conf_t *conf, ngx_connection_t *c)
     ngx_atomic_t       *word;
     ngx_atomic_uint_t   value;
 
-    if (conf->miss_budget == 0) {
+    if (!ngx_sv_miss_applies(conf, c)) {
         return 0;
     }
 
@@ -96,7 +105,7 @@ ngx_sv_miss_count(ngx_sv_main_conf_t *conf, ngx_connection_t *c)
     ngx_atomic_t       *word;
     ngx_atomic_uint_t   old, new;
 
-    if (conf->miss_budget == 0) {
+    if (!ngx_sv_miss_applies(conf, c)) {
         return;
     }
 

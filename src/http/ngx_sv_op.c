@@ -35,7 +35,11 @@ ngx_sv_op_begin(ngx_sv_op_t *op, ngx_http_request_t *r, ngx_uint_t counted, ngx_
         r->main->count++;
     }
 
-    r->read_event_handler = ngx_http_test_reading;
+    /* the connection is the main request's */
+    if (r == r->main) {
+        r->read_event_handler = ngx_http_test_reading;
+    }
+
     r->write_event_handler = ngx_http_request_empty_handler;
 
     return NGX_OK;

@@ -37,19 +37,21 @@ ngx_sv_operate_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
     oop->op.expired = ngx_sv_operate_expired;
     oop->op.release = ngx_sv_operate_release;
 
-    if (ngx_sv_op_begin(&oop->op, r, 1, worker->conf->deadline) != NGX_OK) {
-        ngx_free(oop);
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
     ngx_sv_operate_fill(&request, ctx, &ctx->pack, &ctx->order);
 
     oop->operation = sv_operate_start(worker->operate, worker->pool[NGX_SV_POOL_WRITE], &request,
                                       ngx_sv_operate_decided, oop);
 
     if (oop->operation == NULL) {
+        ngx_free(oop);
         ngx_sv_count(NGX_SV_OP_NOT_DONE);
-        ngx_sv_op_finish(&oop->op, ngx_sv_send_unavailable(r));
+        return ngx_sv_send_unavailable(r);
+    }
+
+    if (ngx_sv_op_begin(&oop->op, r, 1, worker->conf->deadline) != NGX_OK) {
+        sv_operate_forget(oop->operation);
+        ngx_free(oop);
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     return NGX_DONE;

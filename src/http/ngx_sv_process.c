@@ -192,19 +192,25 @@ ngx_sv_process_exit(ngx_cycle_t *cycle)
         return;
     }
 
+    worker->stopping = 1;
+
     if (worker->refdata != NULL) {
         ngx_sv_refdata_stop(worker->refdata);
     }
 
-    /* the cache first: look-ups that wait for it turn to the pools, and those end everything */
-    if (worker->cache != NULL) {
-        sv_cache_destroy(worker->cache);
-    }
-
+    /*
+     * All pools are closed before any of them, or the cache, is freed: an
+     * operation that ends lets the next one in, on another pool; a look-up
+     * that waits for the cache turns to a pool.
+     */
     for (i = 0; i < NGX_SV_POOLS; i++) {
         if (worker->pool[i] != NULL) {
-            sv_pg_pool_destroy(worker->pool[i]);
+            sv_pg_pool_close(worker->pool[i]);
         }
+    }
+
+    if (worker->cache != NULL) {
+        sv_cache_destroy(worker->cache);
     }
 
     if (worker->verify != NULL) {
@@ -217,6 +223,12 @@ ngx_sv_process_exit(ngx_cycle_t *cycle)
 
     if (worker->operate != NULL) {
         sv_operate_destroy(worker->operate);
+    }
+
+    for (i = 0; i < NGX_SV_POOLS; i++) {
+        if (worker->pool[i] != NULL) {
+            sv_pg_pool_destroy(worker->pool[i]);
+        }
     }
 
     if (worker->tick != NULL) {

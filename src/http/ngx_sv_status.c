@@ -114,6 +114,7 @@ ngx_sv_status_json(sv_json_t *json, ngx_sv_worker_t *worker)
     sv_json_number(json, "age_ms", (int64_t) ngx_sv_refdata_age(worker->refdata));
     sv_json_number(json, "change", (int64_t) ref.n);
     sv_json_bool(json, "full", ref.full);
+    sv_json_number(json, "unreadable", ref.bad);
     sv_json_number(json, "used_bytes", (int64_t) ref.used);
     sv_json_number(json, "size_bytes", (int64_t) ref.size);
     sv_json_number(json, "credentials", ref.credentials);
@@ -380,6 +381,8 @@ ngx_sv_metrics_gauges(u_char *p, u_char *last, ngx_sv_worker_t *worker)
     ngx_sv_gauge("serial_verify_reference_stale", "1: too old, unreadable or too large", "%ui",
                  (ngx_uint_t) (ngx_sv_refdata_stale(worker->refdata) != 0));
     ngx_sv_gauge("serial_verify_reference_full", "1: the zone is too small", "%d", ref.full);
+    ngx_sv_gauge("serial_verify_reference_unreadable", "Rows that could not be read", "%uD",
+                 (uint32_t) ref.bad);
     ngx_sv_gauge("serial_verify_reference_used_bytes", "Used of the half in use", "%uz",
                  ref.used);
     ngx_sv_gauge("serial_verify_reference_size_bytes", "Size of the half in use", "%uz",

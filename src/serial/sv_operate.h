@@ -72,7 +72,7 @@ typedef struct {
 
 
 sv_operate_t *sv_operate_create(sv_loop_t *loop, sv_cache_t *cache);
-void sv_operate_destroy(sv_operate_t *operate);     /* after the pools and the cache */
+void sv_operate_destroy(sv_operate_t *operate);     /* after the pools were closed and the cache destroyed */
 
 /* `pool': writes, or bulk. NULL: not sent, certainly without effect, no handler will be called. */
 sv_operation_t *sv_operate_start(sv_operate_t *operate, sv_pg_pool_t *pool,

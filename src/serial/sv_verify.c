@@ -39,7 +39,9 @@ sv_verify_destroy(sv_verify_t *verify)
     sv_flight_t  *flight;
     sv_lookup_t  *lookup;
 
-    sv_verify_turn(verify);
+    while (verify->failed != NULL) {
+        sv_verify_turn(verify);
+    }
 
     if (verify->timeout != NULL) {
         verify->loop->timer_free(verify->timeout);

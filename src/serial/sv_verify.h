@@ -59,7 +59,7 @@ typedef struct {
 /* `cache' may be NULL. The pools stay the caller's. NULL: out of memory. */
 sv_verify_t *sv_verify_create(sv_loop_t *loop, sv_cache_t *cache, sv_pg_pool_t *pool);
 
-/* After the cache and then the pool were destroyed (they call back everything in flight). */
+/* After the pool was closed and then the cache destroyed (they call back everything in flight); answers what is left. */
 void sv_verify_destroy(sv_verify_t *verify);
 
 /* Spans are copied. NULL: out of memory, no handler will be called. */

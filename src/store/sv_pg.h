@@ -82,6 +82,9 @@ sv_pg_pool_t *sv_pg_pool_create(sv_loop_t *loop, const sv_pg_pool_conf_t *conf);
 /* Every query is answered (NOT_SENT or UNKNOWN) before it returns. Not from a callback. */
 void sv_pg_pool_destroy(sv_pg_pool_t *pool);
 
+/* The first half of it, where several pools end together: everything is answered, from now on queries are refused. */
+void sv_pg_pool_close(sv_pg_pool_t *pool);
+
 /*
  * Text parameters, NULL for SQL null; all are copied. `statement' is an index
  * into conf->statements. NULL: refused (no connection, or queue full); no callback will come.

@@ -51,7 +51,7 @@ sv_pg_pool_create(sv_loop_t *loop, const sv_pg_pool_conf_t *conf)
 
 
 void
-sv_pg_pool_destroy(sv_pg_pool_t *pool)
+sv_pg_pool_close(sv_pg_pool_t *pool)
 {
     unsigned  i;
 
@@ -62,6 +62,15 @@ sv_pg_pool_destroy(sv_pg_pool_t *pool)
     }
 
     sv_pg_pool_check(pool);
+}
+
+
+void
+sv_pg_pool_destroy(sv_pg_pool_t *pool)
+{
+    unsigned  i;
+
+    sv_pg_pool_close(pool);
 
     for (i = 0; i < pool->conf.size; i++) {
         sv_pg_conn_free(&pool->conns[i]);
