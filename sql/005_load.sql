@@ -346,6 +346,31 @@ end
 $$;
 
 
+-- In the order of the key: neighbours in the index, and no deadlock with another
+-- load.  The digest is over the serials of the packs that are new.
+create function sv.merge_insert(p_stage text, p_load_id integer, p_gtin bigint, p_lot text, p_conflict text, out n bigint, out digest bytea)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format(
+    'with added as (
+       insert into sv.pack (gtin, serial, lot, expiry, load_id)
+       select s.gtin, s.serial, s.lot, s.expiry, $3
+       from sv.%I s
+       where s.gtin = $1 and s.lot = $2
+       order by s.serial, s.line
+       %s
+       returning serial
+     )
+     select count(*), sha256(convert_to(coalesce(string_agg(a.serial || E''\n'', ''''), ''''), ''UTF8''))
+     from added a', p_stage, p_conflict)
+  into n, digest
+  using p_gtin, p_lot, p_load_id;
+end
+$$;
+
+
 -- One lot of a load, in one transaction.  `outcome': merged, before (by an
 -- interrupted attempt), product_unknown, none (there is no lot of this number).
 create function sv.merge_lot(
@@ -400,21 +425,24 @@ begin
 
   merge_lot.outcome := 'merged';
 
-  -- in the order of the key: neighbours in the index, and no deadlock with another load
-  execute format(
-    'with added as (
-       insert into sv.pack (gtin, serial, lot, expiry, load_id)
-       select s.gtin, s.serial, s.lot, s.expiry, $3
-       from sv.%I s
-       where s.gtin = $1 and s.lot = $2
-       order by s.serial, s.line
-       on conflict (gtin, serial) do nothing
-       returning serial
-     )
-     select count(*), sha256(convert_to(coalesce(string_agg(a.serial || E''\n'', ''''), ''''), ''UTF8''))
-     from added a', p_stage)
-  into new_packs, v_digest
-  using v_lot.gtin, v_lot.lot, p_load_id;
+  -- Nobody counts on this lot before the load's last commit, which waits for
+  -- the disk with all that came before it; what a crash takes away it takes
+  -- away together with the row above.
+  perform set_config('synchronous_commit', 'off', true);
+
+  -- A lot that is new inserts without looking for conflicts: two thirds of the
+  -- cost.  When it has one all the same, it is undone and done with looking.
+  begin
+    if exists (select from sv.lot l where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry is not null) then
+      raise unique_violation;
+    end if;
+
+    select i.n, i.digest into new_packs, v_digest from sv.merge_insert(p_stage, p_load_id, v_lot.gtin, v_lot.lot, '') i;
+  exception
+    when unique_violation then
+      select i.n, i.digest into new_packs, v_digest
+      from sv.merge_insert(p_stage, p_load_id, v_lot.gtin, v_lot.lot, 'on conflict (gtin, serial) do nothing') i;
+  end;
 
   contradictions := 0;
 

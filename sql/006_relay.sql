@@ -28,6 +28,9 @@ create table sv.relay_pending (
 
 create index relay_pending_at on sv.relay_pending (at);
 
+-- the relay takes the oldest first, also of a long queue
+create index outbox_at on sv.outbox (at);
+
 -- What the worker wants to be known of itself.
 create table sv.worker_figure (
   name   text         not null primary key,

@@ -14,6 +14,7 @@
 
 
 static int svw_inbox_dir(const char *what, const char *path, int make);
+static int svw_inbox_device(const svw_inbox_t *inbox);
 static int svw_inbox_scan(svw_inbox_t *inbox);
 static int svw_inbox_ignored(const char *name);
 static svw_inbox_entry_t *svw_inbox_find(svw_inbox_t *inbox, const char *name);
@@ -37,7 +38,7 @@ svw_inbox_open(svw_inbox_t *inbox, svw_conf_t *conf)
         inbox->rejected = svw_inbox_dir("rejected", conf->rejected, 1);
     }
 
-    if (inbox->rejected == -1) {
+    if (inbox->rejected == -1 || svw_inbox_device(inbox) != 0) {
         svw_inbox_close(inbox);
         return -1;
     }
@@ -115,11 +116,7 @@ svw_inbox_claim(svw_inbox_t *inbox, const svw_inbox_entry_t *entry)
     fd = openat(inbox->inbox, entry->name, O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
 
     if (fd == -1) {
-        if (errno != ENOENT) {
-            svw_log(SVW_LOG_ERROR, "%s: %s", entry->name, strerror(errno));
-        }
-
-        return -1;
+        return errno == ENOENT ? SVW_INBOX_BUSY : SVW_INBOX_FAILED;
     }
 
     /* whoever held the lock before may have moved the file away, or it was written to again */
@@ -136,7 +133,7 @@ svw_inbox_claim(svw_inbox_t *inbox, const svw_inbox_entry_t *entry)
 
     close(fd);
 
-    return -1;
+    return SVW_INBOX_BUSY;
 }
 
 
@@ -171,7 +168,16 @@ svw_inbox_name(const svw_inbox_t *inbox, const svw_inbox_entry_t *entry, int rej
 int
 svw_inbox_move(const svw_inbox_t *inbox, const svw_inbox_entry_t *entry, int dir, const char *name)
 {
-    if (renameat2(inbox->inbox, entry->name, dir, name, RENAME_NOREPLACE) != 0) {
+    int  rc;
+
+    rc = renameat2(inbox->inbox, entry->name, dir, name, RENAME_NOREPLACE);
+
+    if (rc != 0 && (errno == EINVAL || errno == ENOSYS)) {
+        /* not every file system has it; the name was free a moment ago */
+        rc = renameat(inbox->inbox, entry->name, dir, name);
+    }
+
+    if (rc != 0) {
         svw_log(SVW_LOG_ERROR, "%s: cannot be moved to \"%s\": %s", entry->name,
                 dir == inbox->done ? inbox->conf->done : inbox->conf->rejected, strerror(errno));
         return -1;
@@ -197,6 +203,26 @@ svw_inbox_dir(const char *what, const char *path, int make)
     }
 
     return fd;
+}
+
+
+/* A file is moved by renaming it: within one file system it is whole in one place at any time. */
+static int
+svw_inbox_device(const svw_inbox_t *inbox)
+{
+    struct stat  in, done, rejected;
+
+    if (fstat(inbox->inbox, &in) != 0 || fstat(inbox->done, &done) != 0 || fstat(inbox->rejected, &rejected) != 0) {
+        svw_log(SVW_LOG_ERROR, "inbox: %s", strerror(errno));
+        return -1;
+    }
+
+    if (in.st_dev != done.st_dev || in.st_dev != rejected.st_dev) {
+        svw_log(SVW_LOG_ERROR, "inbox, done and rejected must be on one file system");
+        return -1;
+    }
+
+    return 0;
 }
 
 

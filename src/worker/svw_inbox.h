@@ -42,7 +42,9 @@ void svw_inbox_close(svw_inbox_t *inbox);
 /* The complete file that came first, or NULL; `wait' is how long until another look is worth it. */
 svw_inbox_entry_t *svw_inbox_next(svw_inbox_t *inbox, unsigned *wait);
 
-/* An fd that holds the file's lock; -1: another process has it, or it is gone. */
+/* An fd that holds the file's lock, or: another process has it, or it is gone; it cannot be read (errno). */
+#define SVW_INBOX_BUSY    -1
+#define SVW_INBOX_FAILED  -2
 int svw_inbox_claim(svw_inbox_t *inbox, const svw_inbox_entry_t *entry);
 
 /* The directory where the claimed file goes, and a name that is free there; -1: logged. */

@@ -69,8 +69,14 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
 
     fd = svw_inbox_claim(inbox, entry);
 
-    if (fd == -1) {
+    if (fd == SVW_INBOX_BUSY) {
         entry->not_before = svw_now_ms() + inbox->conf->scan_interval;
+        return;
+    }
+
+    if (fd == SVW_INBOX_FAILED) {
+        svw_log(SVW_LOG_ERROR, "%s: %s", name, strerror(errno));
+        entry->not_before = svw_now_ms() + SVW_INGEST_LATER;
         return;
     }
 

@@ -253,6 +253,7 @@ svw_load_digest(svw_load_t *load)
     }
 
     load->size = st.st_size;
+    load->mtime = st.st_mtim;
 
     ctx = EVP_MD_CTX_new();
     if (ctx == NULL || EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) != 1) {
@@ -350,13 +351,21 @@ svw_load_begin(svw_load_t *load, char action[8])
 static svw_load_rc_t
 svw_load_run(svw_load_t *load)
 {
-    int  rc;
+    int          rc;
+    struct stat  st;
 
     if (svw_stage_open(load) != SVW_LOAD_OK) {
         return load->rc;
     }
 
     rc = strcmp(load->format, "csv") == 0 ? svw_feed_csv(load) : svw_feed_json(load);
+
+    if (fstat(load->fd, &st) != 0 || st.st_size != load->size || st.st_mtim.tv_sec != load->mtime.tv_sec
+        || st.st_mtim.tv_nsec != load->mtime.tv_nsec)
+    {
+        /* what was staged is not what the digest stands for */
+        svw_load_stop(load, SVW_LOAD_FAILED, "the file changed while it was read");
+    }
 
     if (rc != 0 || load->rc != SVW_LOAD_OK) {
         return load->rc;

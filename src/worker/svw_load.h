@@ -12,6 +12,7 @@
 #include "svw.h"
 
 #include <jansson.h>
+#include <time.h>
 
 
 #define SVW_DIGEST      32
@@ -68,6 +69,7 @@ typedef struct {
     const char     *format;
     int             fd;
     int64_t         size;
+    struct timespec  mtime;
     uint8_t         digest[SVW_DIGEST];
     int32_t         id;
     int64_t         bytes;              /* read */

@@ -20,7 +20,7 @@ typedef struct {
 
 static int svw_cmd_run(svw_command_t *command);
 static int svw_cmd_check(svw_command_t *command);
-static int svw_check_dir(const char *name, const char *path);
+static int svw_check_dir(const char *name, const char *path, const char *inbox);
 static void svw_help(FILE *out);
 
 
@@ -189,9 +189,9 @@ svw_cmd_check(svw_command_t *command)
     bad = 0;
 
     if (conf->inbox != NULL) {
-        bad |= svw_check_dir("inbox", conf->inbox);
-        bad |= svw_check_dir("done", conf->done);
-        bad |= svw_check_dir("rejected", conf->rejected);
+        bad |= svw_check_dir("inbox", conf->inbox, conf->inbox);
+        bad |= svw_check_dir("done", conf->done, conf->inbox);
+        bad |= svw_check_dir("rejected", conf->rejected, conf->inbox);
     }
 
     if (conf->redis_password_file != NULL && access(conf->redis_password_file, R_OK) != 0) {
@@ -225,9 +225,9 @@ svw_cmd_check(svw_command_t *command)
 
 
 static int
-svw_check_dir(const char *name, const char *path)
+svw_check_dir(const char *name, const char *path, const char *inbox)
 {
-    struct stat  st;
+    struct stat  st, in;
 
     if (stat(path, &st) != 0) {
         /* made at the start when it is missing, if its parent is there */
@@ -246,6 +246,11 @@ svw_check_dir(const char *name, const char *path)
 
     if (access(path, R_OK|W_OK|X_OK) != 0) {
         fprintf(stderr, "%s \"%s\": %s\n", name, path, strerror(errno));
+        return 1;
+    }
+
+    if (stat(inbox, &in) == 0 && in.st_dev != st.st_dev) {
+        fprintf(stderr, "%s \"%s\": must be on the file system of the inbox\n", name, path);
         return 1;
     }
 
