@@ -20,7 +20,9 @@ package Proxy;
 #   refuse                new connections are closed at once
 #   away                  nobody listens: connections are refused by the kernel
 #   drop | reset          close all connections, orderly or with RST
+#   finish                pass on what is held for the clients, then close all connections
 #   inject TEXT           send TEXT to all clients now
+#   truncate N            of what is held for the clients, drop the last N bytes
 #   replace TEXT          instead of what the server says next, TEXT
 #   wait-stalled N        answers when N bytes are being held back from clients
 #   count                 ok connections=N open=N up=BYTES down=BYTES held=BYTES
@@ -462,8 +464,19 @@ sub command {
             $self->close_pair($pair);
         }
 
+    } elsif ($command eq 'finish') {
+        $self->{mode} = 'pass';
+
+        for my $pair (@pairs) {
+            $pair->{closing} = 1;
+            $self->close_pair($pair) if !length $pair->{to_client};
+        }
+
     } elsif ($command eq 'inject') {
         $_->{to_client} .= unescape($rest) for @pairs;
+
+    } elsif ($command eq 'truncate') {
+        substr $_->{to_client}, -$rest, $rest, '' for @pairs;
 
     } elsif ($command eq 'count') {
         return sprintf 'connections=%d open=%d up=%d down=%d held=%d',

@@ -150,6 +150,7 @@ sv_test_loop_turn(sv_test_loop_t *t, int ms)
         ready &= w->events;
 
         if (ready != 0) {
+            t->n_events++;
             w->handler(w->data, ready);
         }
     }

@@ -26,6 +26,7 @@ struct sv_test_loop_s {
     unsigned      n_timers;         /* allocated now */
     uint64_t      n_interests;      /* calls of interest(): each is a system call in nginx */
     uint64_t      n_turns;
+    uint64_t      n_events;         /* handlers called because of a descriptor */
 
     int           verbose;
     char          log[65536];       /* one line each: level, text */
