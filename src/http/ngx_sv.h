@@ -179,6 +179,7 @@ typedef struct {
     u_char               request_id[NGX_SV_REQUEST_ID];
     unsigned             parsed:1;          /* pack is valid */
     unsigned             headers_read:1;
+    unsigned             entry_mode_checked:1;
     unsigned             silent:1;          /* ?alert=no */
     unsigned             stale:1;           /* reference data or record may be out of date */
 
@@ -357,6 +358,7 @@ ngx_int_t ngx_sv_stats_zone(ngx_conf_t *cf, ngx_sv_main_conf_t *conf);
 ngx_sv_stats_t *ngx_sv_stats(ngx_sv_main_conf_t *conf);
 void ngx_sv_count(ngx_sv_counter_e counter);
 void ngx_sv_count_reason(sv_reason_t reason);
+void ngx_sv_count_outcome(const sv_outcome_t *outcome);
 void ngx_sv_time(ngx_sv_time_e what, ngx_msec_t started);
 void ngx_sv_stats_publish(ngx_sv_worker_t *worker);
 

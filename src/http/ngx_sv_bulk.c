@@ -265,8 +265,7 @@ ngx_sv_line_decided(void *data, const sv_outcome_t *outcome)
         return;
     }
 
-    ngx_sv_count(outcome->replayed ? NGX_SV_OP_REPLAYED
-                 : outcome->changed ? NGX_SV_OP_CHANGED : NGX_SV_OP_REFUSED);
+    ngx_sv_count_outcome(outcome);
 
     line->kind = NGX_SV_LINE_OUTCOME;
     line->result.outcome = *outcome;

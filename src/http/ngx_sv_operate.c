@@ -107,8 +107,7 @@ ngx_sv_operate_decided(void *data, const sv_outcome_t *outcome)
     ngx_sv_time(NGX_SV_TIME_OPERATE, oop->op.started);
 
     if (outcome->status == SV_OPERATE_DECIDED) {
-        ngx_sv_count(outcome->replayed ? NGX_SV_OP_REPLAYED
-                     : outcome->changed ? NGX_SV_OP_CHANGED : NGX_SV_OP_REFUSED);
+        ngx_sv_count_outcome(outcome);
         rc = ngx_sv_send_outcome(r, ctx, outcome);
 
     } else {

@@ -367,6 +367,7 @@ ngx_sv_entry_mode(ngx_sv_ctx_t *ctx, ngx_sv_problem_t *problem)
         || (ctx->entry_mode.len == 7 && ngx_strncmp(ctx->entry_mode.data, "scanned", 7) == 0)
         || (ctx->entry_mode.len == 6 && ngx_strncmp(ctx->entry_mode.data, "manual", 6) == 0))
     {
+        ctx->entry_mode_checked = 1;
         return NGX_OK;
     }
 

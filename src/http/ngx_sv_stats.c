@@ -82,6 +82,27 @@ ngx_sv_count_reason(sv_reason_t reason)
 }
 
 
+/* What was decided now; a replay gives out nothing new. */
+void
+ngx_sv_count_outcome(const sv_outcome_t *outcome)
+{
+    if (outcome->replayed) {
+        ngx_sv_count(NGX_SV_OP_REPLAYED);
+        return;
+    }
+
+    ngx_sv_count(outcome->changed ? NGX_SV_OP_CHANGED : NGX_SV_OP_REFUSED);
+
+    if (outcome->alert[0] != '\0') {
+        ngx_sv_count(NGX_SV_ALERTS);
+    }
+
+    if (outcome->hint) {
+        ngx_sv_count(NGX_SV_HINTS);
+    }
+}
+
+
 void
 ngx_sv_time(ngx_sv_time_e what, ngx_msec_t started)
 {

@@ -148,11 +148,11 @@ ngx_sv_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t d
         break;
 
     case NGX_SV_VAR_ENTRY_MODE:
-        /* checked: scanned or manual */
+        /* of a header that was refused nothing gets into a log */
         if (ctx->order.entry_mode != NULL) {
             text = ctx->order.entry_mode;
 
-        } else if (ctx->entry_mode.len != 0) {
+        } else if (ctx->entry_mode_checked) {
             value = ctx->entry_mode;
         }
 
