@@ -60,6 +60,9 @@ sub new {
     $self->give($base);
     push @open, $self;
 
+    # whatever a test waits for: not for ever, and not by a handler, which a call into libpq would hold up
+    alarm($ENV{SV_TEST_ALL} ? 3600 : 300);
+
     return $self;
 }
 
