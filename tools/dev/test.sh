@@ -25,27 +25,45 @@ END
 # shellcheck source=tools/dev/build.sh
 . tools/dev/build.sh
 
-# run_units OUT [NAME..]
-run_units()
+# run_unit PROGRAM: one program of unit tests; what it says is shown when it fails
+run_unit()
 {
-    local out=$1 program name log failed=0
-    shift
+    local program=$1 name=${1##*/} log
 
     log=$(mktemp)
+    SECONDS=0
 
-    for program in "${@/#/$out/unit/}"; do
-        name=${program##*/}
-        SECONDS=0
-        if ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 "$program" > "$log" 2>&1; then
-            good "$name ($(grep -cE '\[ +OK \]' "$log" || true) tests, ${SECONDS} s)"
-        else
-            grep -vE '^\[ (RUN|      OK) ' "$log" | tail -n 60 >&2
-            printf '%s\n' "${red}not ok${plain}  $name"
-            failed=1
+    if ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 "$program" > "$log" 2>&1; then
+        good "$name ($(grep -cE '\[ +OK \]' "$log" || true) tests, ${SECONDS} s)"
+        rm -f "$log"
+    else
+        { grep -vE '^\[ (RUN|      OK) ' "$log" || true; } | tail -n 60 >&2
+        printf '%s\n' "${red}not ok${plain}  $name"
+        rm -f "$log"
+        return 1
+    fi
+}
+
+# run_units OUT NAME..: two at a time
+run_units()
+{
+    local out=$1 name running=0 failed=0
+    shift
+
+    for name; do
+        if [ "$running" -eq 2 ]; then
+            wait -n || failed=1
+            running=1
         fi
+        run_unit "$out/unit/$name" &
+        running=$((running + 1))
     done
 
-    rm -f "$log"
+    while [ "$running" -gt 0 ]; do
+        wait -n || failed=1
+        running=$((running - 1))
+    done
+
     return "$failed"
 }
 
