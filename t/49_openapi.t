@@ -1,0 +1,307 @@
+#!/usr/bin/env perl
+
+# docs/api/openapi.json: whole, consistent, and true: every example is replayed
+# against the server and its answer compared with the example and the schema.
+
+use strict;
+use warnings;
+
+use B ();
+use FindBin;
+use lib "$FindBin::Bin/lib";
+use JSON::PP ();
+use Test::More;
+
+use Test::SerialVerify;
+use Test::SerialVerify::Answer;
+
+my $root = Test::SerialVerify::root();
+my $api  = JSON::PP->new->utf8->decode(Test::SerialVerify::slurp("$root/docs/api/openapi.json"));
+
+
+# {'$ref' => '#/components/..'}: what it names
+sub follow {
+    my ($value) = @_;
+
+    while (ref $value eq 'HASH' && defined $value->{'$ref'}) {
+        my $path = $value->{'$ref'};
+        $value = $api;
+        $value = $value->{$_} // die "$path leads nowhere" for (split m{/}, $path)[1 .. ($path =~ tr{/}{})];
+    }
+
+    return $value;
+}
+
+
+sub type_of {
+    my ($value) = @_;
+
+    return 'null'    if !defined $value;
+    return 'boolean' if JSON::PP::is_bool($value);
+    return 'object'  if ref $value eq 'HASH';
+    return 'array'   if ref $value eq 'ARRAY';
+    return 'string'  if B::svref_2object(\$value)->FLAGS & B::SVf_POK;
+    return $value == int $value ? 'integer' : 'number';
+}
+
+# What of JSON Schema the document uses; anything else is refused, not skipped.
+my %check = (
+    type => sub {
+        my ($value, $type) = @_;
+        my $is = type_of($value);
+        return $is eq $type || ($type eq 'number' && $is eq 'integer') ? () : "is of type $is, not $type";
+    },
+    enum => sub {
+        my ($value, $words) = @_;
+        return (grep { $_ eq ($value // '') } @{$words}) ? () : "'$value' is not one of its words";
+    },
+    pattern   => sub { return $_[0] =~ /$_[1]/ ? () : "'$_[0]' does not match $_[1]" },
+    minLength => sub { return length $_[0] >= $_[1] ? () : 'is too short' },
+    maxLength => sub { return length $_[0] <= $_[1] ? () : 'is too long' },
+    minimum   => sub { return $_[0] >= $_[1] ? () : 'is too small' },
+    minItems  => sub { return @{$_[0]} >= $_[1] ? () : 'has too few items' },
+    maxItems  => sub { return @{$_[0]} <= $_[1] ? () : 'has too many items' },
+    items     => sub {
+        my ($value, $schema) = @_;
+        return map { my $i = $_; map { "[$i] $_" } faults($value->[$i], $schema) } 0 .. $#{$value};
+    },
+    required => sub {
+        my ($value, $names) = @_;
+        return map { "lacks $_" } grep { !exists $value->{$_} } @{$names};
+    },
+    properties => sub {
+        my ($value, $properties) = @_;
+        return map { my $name = $_; map { "$name $_" } faults($value->{$name}, $properties->{$name}) }
+            grep { exists $value->{$_} } sort keys %{$properties};
+    },
+    additionalProperties => sub {
+        my ($value, $schema, $whole) = @_;
+        my @more = grep { !exists +($whole->{properties} // {})->{$_} } sort keys %{$value};
+        return JSON::PP::is_bool($schema)
+            ? map { "has $_" } $schema ? () : @more
+            : map { my $name = $_; map { "$name $_" } faults($value->{$name}, $schema) } @more;
+    },
+    allOf => sub { my ($value, $schemas) = @_; return map { faults($value, $_) } @{$schemas} },
+    oneOf => sub {
+        my ($value, $schemas) = @_;
+        my @tried = map { [faults($value, $_)] } @{$schemas};
+        my $fit = grep { !@{$_} } @tried;
+        return $fit == 1 ? () : "fits $fit of its forms: " . join '; ', map { "@{$_}" } @tried;
+    },
+    description => sub { return },
+);
+
+# faults(VALUE, SCHEMA): what is wrong with it
+sub faults {
+    my ($value, $schema) = @_;
+
+    $schema = follow($schema);
+
+    my @wrong = $schema->{type} ? $check{type}->($value, $schema->{type}) : ();
+    return @wrong if @wrong;
+
+    return map { ($check{$_} // die "the test does not know the keyword $_")->($value, $schema->{$_}, $schema) }
+        grep { $_ ne 'type' } sort keys %{$schema};
+}
+
+
+# walk(VALUE, CODE): every hash of the document
+sub walk {
+    my ($value, $code) = @_;
+
+    if (ref $value eq 'HASH') {
+        $code->($value);
+        walk($_, $code) for values %{$value};
+
+    } elsif (ref $value eq 'ARRAY') {
+        walk($_, $code) for @{$value};
+    }
+
+    return;
+}
+
+
+subtest 'the test itself' => sub {
+    my $product = {'$ref' => '#/components/schemas/Product'};
+    is_deeply([faults({gtin => '09506000134352', name => 'x'}, $product)], [], 'what fits');
+    is_deeply([faults({gtin => 9506000134352}, $product)], ['gtin is of type integer, not string'], 'a number for a string');
+    is_deeply([faults({name => 'x'}, $product)], ['lacks gtin'], 'a member is missing');
+    is_deeply([faults({gtin => '09506000134352', x => 1}, $product)], ['has x'], 'a member too many');
+    is_deeply([faults({gtin => '1'}, $product)], [q(gtin '1' does not match ^[0-9]{14}$)], 'a pattern');
+    is(scalar(my @none = faults(JSON::PP::true(), {type => 'integer'})), 1, 'a boolean is no number');
+    is(scalar(my @some = faults([], {'$ref' => '#/components/schemas/Lines'})), 1, 'an empty list');
+    ok(!eval { faults(1, {multipleOf => 2}); 1 }, 'an unknown keyword is not skipped');
+};
+
+
+subtest 'the document' => sub {
+    like($api->{openapi}, qr/^3\.1\.\d+$/, 'OpenAPI 3.1');
+
+    my (%used, %operation);
+    walk($api, sub {
+        my ($hash) = @_;
+        if (defined $hash->{'$ref'}) { follow($hash); $used{$hash->{'$ref'}} = 1 }
+        $operation{$hash->{operationId}}++ if defined $hash->{operationId};
+    });
+
+    for my $kind (qw(schemas responses headers)) {
+        is_deeply([grep { !$used{"#/components/$kind/$_"} } sort keys %{$api->{components}{$kind}}], [], "$kind: none is left over");
+    }
+
+    is_deeply([grep { $_ > 1 } values %operation], [], 'every operation has a name of its own');
+
+    my $schema  = $api->{components}{schemas};
+    my $slurp   = sub { return Test::SerialVerify::slurp("$root/$_[0]") };
+    my @reasons = $slurp->('src/model/sv_reason.def') =~ /^SV_REASON\(\w+,\s*"(\w+)"/mg;
+    is_deeply([sort @{$schema->{Reason}{enum}}], [sort @reasons], 'every reason');
+
+    my $http = join '', map { Test::SerialVerify::slurp($_) } glob "$root/src/http/*.c";
+    my %word = map { $_ => 1 } $http =~ /NGX_(?:HTTP|SV)_[A-Z_]+,\s*"(\w+)"/g, $slurp->('src/gs1/sv_gs1_error.def') =~ /^SV_GS1_ERROR\(\w+, "(\w+)"/mg;
+    $word{$_} = 1 for $http =~ /\? "(of_\w+)" : "(of_\w+)"/;
+    is_deeply([sort @{$schema->{ProblemReason}{enum}}], [sort keys %word], 'every word of a problem');
+
+    my ($states) = $slurp->('sql/001_schema.sql') =~ /create type sv\.pack_state as enum \((.*?)\)/s;
+    is_deeply($schema->{State}{enum}, [$states =~ /'(\w+)'/g], 'every state');
+    my ($operations) = $slurp->('sql/001_schema.sql') =~ /create type sv\.operation as enum \((.*?)\)/s;
+    is_deeply($schema->{Operation}{enum}, [grep { $_ ne 'verify' } $operations =~ /'(\w+)'/g], 'every operation');
+
+    my $markdown = $slurp->('docs/api.md');
+    is_deeply([sort $markdown =~ /^\| `(\w+)` \| (?:\d{3})? ?\|/mg], [sort @reasons], 'docs/api.md: every reason');
+};
+
+
+my $gtin = 9506000134352;
+my $sv   = Test::SerialVerify->new;
+$sv->start_postgres;
+$sv->start_redis;
+$sv->product($gtin, name => 'Aspirin 500 mg');
+my $here  = $sv->actor('pharmacy', country => 'IT');
+my $there = $sv->actor('pharmacy', country => 'DE');
+my $since = '2026-11-01 10:20:30.456Z';
+
+$sv->pack_row($gtin, $_) for qw(21A7BC9 POST1 POST2 SCAN1 LIST1);
+$sv->pack_row($gtin, 'a/b');
+$sv->pack_row($gtin, 'REC1', lot => 'LOT9');
+$sv->recall_lot($gtin, 'LOT9', reason => 'impurity (RPL-7)');
+$sv->pack_row($gtin, 'OLD1', lot => 'LOT0', expiry => '2025-12-31');
+$sv->pack_row($gtin, 'SOLD1', state => 'supplied', version => 2, location_id => $there->{id}, since => $since);
+$sv->pack_row($gtin, $_, state => 'supplied', version => 2, location_id => $here->{id}, since => $sv->sql('select now()')) for qw(HERE1 HERE2);
+$sv->start_nginx(verify => {deadline => '5s'});
+
+$sv->post($sv->link_to($gtin, 'LIST1'), {operation => 'undo', of => 'supply'}, key => $here->{key}, idempotency => 'used-for-something-else');
+
+
+# The request of an example: method, target, options; nothing when the document does not make it whole.
+sub request_of {
+    my ($method, $path, $operation, $name, $example) = @_;
+
+    my (%option, @query);
+
+    for my $parameter (map { follow($_) } @{$operation->{parameters} // []}) {
+        my $value = ($parameter->{examples}{$name} // {})->{value};
+        return if !defined $value && $parameter->{required};
+        next   if !defined $value;
+
+        my $escaped = $value =~ s/([^A-Za-z0-9._~-])/sprintf '%%%02X', ord $1/ger;
+
+        if ($parameter->{in} eq 'path') {
+            $path =~ s/\{\Q$parameter->{name}\E\}/$escaped/;
+        } elsif ($parameter->{in} eq 'query') {
+            push @query, "$parameter->{name}=$escaped";
+        } else {
+            $option{headers}{$parameter->{name}} = $value;
+        }
+    }
+
+    if ($operation->{requestBody}) {
+        my $body = $operation->{requestBody}{content}{'application/json'}{examples}{$name} // return;
+        $option{body} = $body->{value};
+    }
+
+    my $who = $example->{'x-credential'} // 'pharmacy';
+    $option{key} = $who eq 'pharmacy' ? $here->{key} : 'a-key-that-is-not-known-here' if $who ne 'none';
+
+    return (uc $method, $path . (@query ? '?' . join '&', @query : ''), %option);
+}
+
+
+# An answer of this moment as one of any moment.
+sub timeless {
+    my ($value) = @_;
+
+    return [map { timeless($_) } @{$value}] if ref $value eq 'ARRAY';
+    return $value if ref $value ne 'HASH';
+
+    return {map { $_ => /^(?:at|since|alert|request_id)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
+}
+
+
+my $replayed = 0;
+
+for my $path (sort keys %{$api->{paths}}) {
+    for my $method (sort keys %{$api->{paths}{$path}}) {
+        my $operation = $api->{paths}{$path}{$method};
+
+        subtest "$method $path" => sub {
+            my %request = map { $_ => 1 } map { keys %{$_->{examples} // {}} } map { follow($_) } @{$operation->{parameters} // []},
+                values %{($operation->{requestBody} // {})->{content} // {}};
+
+            for my $status (sort keys %{$operation->{responses}}) {
+                my $response = follow($operation->{responses}{$status});
+
+                for my $type (sort keys %{$response->{content}}) {
+                    my ($schema, $examples) = @{$response->{content}{$type}}{qw(schema examples)};
+
+                    for my $name (sort keys %{$examples // {}}) {
+                        my $example = $examples->{$name};
+                        my @request = request_of($method, $path, $operation, $name, $example);
+                        my $answer  = @request ? $sv->request(@request) : {status => 'no request', headers => {}, body => ''};
+
+                        delete $request{$name};
+                        $replayed++;
+
+                        is($answer->{status}, $status, "$name: status") or diag($answer->{body});
+                        is($answer->{headers}{'content-type'}, $type, "$name: type");
+                        is_deeply([faults($example->{value}, $schema)], [], "$name: the example fits the schema");
+                        is_deeply([faults($answer->{json}, $schema)], [], "$name: the answer fits the schema") or diag($answer->{body});
+
+                        if ($path ne '/status') {
+                            is_deeply(timeless($answer->{json}), timeless($example->{value}), "$name: and is the answer of the example");
+                        }
+
+                        for my $header (sort keys %{$response->{headers} // {}}) {
+                            my $value = $answer->{headers}{lc $header} // next;
+                            is_deeply([faults($value, follow($response->{headers}{$header})->{schema})], [], "$name: $header");
+                        }
+                    }
+                }
+            }
+
+            is_deeply([sort keys %request], [], 'every example of a request has its answer');
+
+            my $body = ($operation->{requestBody} // {})->{content};
+
+            for my $name (sort keys %{$body ? $body->{'application/json'}{examples} : {}}) {
+                my @faults = faults($body->{'application/json'}{examples}{$name}{value}, $body->{'application/json'}{schema});
+                is(@faults ? 'wrong' : 'right', $name =~ /^(?:unknown_operation|empty)$/ ? 'wrong' : 'right', "$name: the request and its schema")
+                    or diag(@faults);
+            }
+        };
+    }
+}
+
+cmp_ok($replayed, '>', 35, "$replayed examples were replayed");
+
+subtest 'what has no example' => sub {
+    my $page = $sv->get('/status', headers => {Accept => 'text/html'});
+    is(($page->{headers}{'content-type'} =~ /^([^;]+)/)[0], 'text/html', '/status as a page');
+    my $metrics = $sv->get('/metrics');
+    is(($metrics->{headers}{'content-type'} =~ /^([^;]+)/)[0], 'text/plain', '/metrics');
+
+    my %in = map { $_ => 1 } keys %{$api->{paths}};
+    my ($server) = Test::SerialVerify::slurp("$root/conf/nginx.conf") =~ /server \{(.*)\}/s;
+    my @places = $server =~ m{location (?:= )?(/\S*) \{\s*serial_verify }g;
+    is_deeply([grep { my $place = $_; !grep { index($_, $place) == 0 } keys %in } @places], [], 'every location of the sample is described');
+};
+
+$sv->done_testing;
