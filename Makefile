@@ -67,6 +67,9 @@ $(BUILD)/obj/unit.a: $(TEST_HELP) $(LIB_OBJS) $(filter-out $(WORKER_MAIN),$(WORK
 	@rm -f $@
 	@ar rcs $@ $^
 
+# its allocations fail one after the other
+$(BUILD)/unit/test_store_oom: SV_LDFLAGS += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+
 $(BUILD)/unit/%: $(BUILD)/obj/t/unit/%.o $(BUILD)/obj/unit.a
 	@mkdir -p $(@D)
 	@echo "  LD     $@"
