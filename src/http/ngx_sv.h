@@ -176,6 +176,7 @@ typedef struct {
     sv_lang_t            lang;
     ngx_str_t            entry_mode;        /* the header */
     ngx_str_t            idempotency_key;
+    ngx_uint_t           idempotency_keys;  /* how many such headers there are */
     u_char               request_id[NGX_SV_REQUEST_ID];
     unsigned             parsed:1;          /* pack is valid */
     unsigned             headers_read:1;

@@ -306,6 +306,7 @@ ngx_sv_read_headers(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
         } else if (h[i].key.len == sizeof("Idempotency-Key") - 1
                    && ngx_strncmp(h[i].lowcase_key, "idempotency-key", 15) == 0)
         {
+            ctx->idempotency_keys++;
             ctx->idempotency_key = *value;
         }
     }

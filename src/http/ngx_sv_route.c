@@ -17,6 +17,7 @@ static void ngx_sv_pack_body(ngx_http_request_t *r);
 static void ngx_sv_scan_body(ngx_http_request_t *r);
 static void ngx_sv_packs_body(ngx_http_request_t *r);
 static ngx_int_t ngx_sv_method_refused(ngx_http_request_t *r, const char *allow);
+static ngx_int_t ngx_sv_header_key(ngx_sv_ctx_t *ctx, ngx_sv_problem_t *problem);
 static ngx_int_t ngx_sv_entry_mode(ngx_sv_ctx_t *ctx, ngx_sv_problem_t *problem);
 static void ngx_sv_alert_argument(ngx_http_request_t *r, ngx_sv_ctx_t *ctx);
 
@@ -244,7 +245,7 @@ ngx_sv_pack_body(ngx_http_request_t *r)
     }
 
     if (rc == NGX_OK) {
-        rc = ngx_sv_key_check(&ctx->idempotency_key, &ctx->order, &problem);
+        rc = ngx_sv_header_key(ctx, &problem);
     }
 
     if (rc == NGX_OK) {
@@ -284,7 +285,7 @@ ngx_sv_scan_body(ngx_http_request_t *r)
     }
 
     if (rc == NGX_OK && !ctx->order.verify) {
-        rc = ngx_sv_key_check(&ctx->idempotency_key, &ctx->order, &problem);
+        rc = ngx_sv_header_key(ctx, &problem);
 
         if (rc == NGX_OK) {
             rc = ngx_sv_pack_complete(ngx_sv_worker(), &ctx->pack, &problem);
@@ -356,6 +357,20 @@ ngx_sv_method_refused(ngx_http_request_t *r, const char *allow)
                    "Allowed here: %s.", allow);
 
     return ngx_sv_send_problem(r, &problem);
+}
+
+
+static ngx_int_t
+ngx_sv_header_key(ngx_sv_ctx_t *ctx, ngx_sv_problem_t *problem)
+{
+    if (ctx->idempotency_keys > 1) {
+        ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "key_malformed", "Idempotency-Key",
+                       "There is more than one header Idempotency-Key: which of them is meant"
+                       " must be beyond doubt.");
+        return NGX_DECLINED;
+    }
+
+    return ngx_sv_key_check(&ctx->idempotency_key, &ctx->order, problem);
 }
 
 
