@@ -191,6 +191,36 @@ subtest 'forms of a target' => sub {
 };
 
 
+subtest 'HTTP/2' => sub {
+    plan skip_all => 'curl without HTTP/2' if `curl -V` !~ /\bHTTP2\b/;
+
+    my $port = $sv->port;
+    $sv->start_nginx(name => 'http2', server => "listen 127.0.0.1:$port http2;");
+
+    my $curl = sub {
+        my ($target, @options) = @_;
+        open(my $out, '-|', 'curl', '-sig', '--http2-prior-knowledge', '--path-as-is', '-H', "Authorization: Bearer $key", @options,
+            "http://127.0.0.1:$port$target") or die "curl: $!";
+        local $/;
+        my $text = <$out> // '';
+        close $out;
+        my ($answer) = Test::SerialVerify::HTTP::parse($text =~ s{^HTTP/2 (\d+)}{HTTP/1.1 $1}r, 1);
+        return $answer // {status => 0, headers => {}, body => $text};
+    };
+
+    for my $serial ('..', 'a/b', 'a//b', '%', '<x>', '../../../../status') {
+        answer_is($curl->('/01/09506000134352/10/LOT1/21/' . escape_all($serial)), 200, {verified => qr/./, serial => $serial}, "\"$serial\"");
+    }
+
+    $sv->pack_row($gtin, 'HTTP2');
+    answer_is($curl->('/01/09506000134352/10/LOT1/21/HTTP2?17=301231', '-H', 'Idempotency-Key: h2', '-d', '{"operation":"supply"}'), 200,
+        {changed => 1}, 'an operation');
+    answer_is($curl->('/scan', '-d', '{"scan":"(01)09506000134352(21)HTTP2"}'), 200, {reason => 'already_supplied_here'}, 'a scan');
+    problem_is($curl->('/packs', '-d', '[]'), 422, 'list_malformed', {}, 'a list');
+    $sv->stop('http2');
+};
+
+
 subtest 'what is wrong is told, with its place' => sub {
     my @cases = (
         ['/01/09506000134351/21/A',           'check_digit_wrong',     4 + 13],

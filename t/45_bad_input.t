@@ -143,6 +143,13 @@ subtest 'headers' => sub {
     };
 
     is($raw->("Content-Length: 22\r\nIdempotency-Key: a\0b\r\n", '{"operation":"supply"}')->{status}, 400, 'NUL in a header');
+    problem_is($raw->("Content-Length: 22\r\nIdempotency-Key: a\r\nIdempotency-Key: b\r\n", '{"operation":"supply"}'), 422, 'key_malformed',
+        {detail => qr/more than one/}, 'two keys');
+
+    # nginx logs the second one, at info
+    my $twice = $sv->connection;
+    $twice->put("GET $link HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer first\r\nAuthorization: Bearer second\r\n\r\n");
+    is($twice->next_response->{status}, 400, 'two credentials');
     is($raw->("Content-Length: x\r\n")->{status}, 400, 'a length that is none');
     is($raw->("Content-Length: -1\r\n")->{status}, 400, 'a negative length');
     is($raw->("Content-Length: 1\r\nContent-Length: 2\r\n")->{status}, 400, 'two lengths');
