@@ -14,17 +14,21 @@ typedef struct {
 } svw_epc_head_t;
 
 typedef struct {
-    uint64_t  word[4];                  /* a sum modulo 2^256: the order of the EPCs does not matter */
-    int64_t   n;
-} svw_sum_t;
+    int       wrong;                    /* lot or expiry are: nothing of the event is loaded */
+    int64_t   packs;
+    int64_t   containers;
+    uint64_t  word[4];                  /* of the packs, a sum modulo 2^256: their order does not matter */
+} svw_counts_t;
 
 
 static const char *svw_event_judge(svw_event_t *event, int *skipped, const char **element, svw_item_t *item);
 static int svw_event_load(svw_event_t *event, svw_item_t *item);
+static int svw_event_epcs(svw_event_t *event, svw_item_t *item, svw_counts_t *counts);
+static int svw_event_item(svw_event_t *event, svw_item_t *item, int64_t n, sv_span_t epc, svw_counts_t *counts);
 static void svw_event_fault(svw_event_t *event, const char *reason, const char *element, int skipped, int64_t lines);
 static const char *svw_epc_parse(sv_span_t epc, uint8_t *buf, svw_item_t *item);
-static void svw_event_add(svw_event_t *event, svw_sum_t *sum, const svw_item_t *item);
-static void svw_event_facts(svw_event_t *event, const svw_sum_t *sum, const svw_item_t *item, uint8_t facts[SVW_DIGEST]);
+static void svw_event_add(svw_event_t *event, svw_counts_t *counts, const svw_item_t *item);
+static void svw_event_facts(svw_event_t *event, const svw_counts_t *counts, const svw_item_t *item, uint8_t facts[SVW_DIGEST]);
 static int svw_event_is(const svw_event_t *event, svw_member_t member, const char *word);
 static int svw_event_is_step(const svw_event_t *event, const char *word);
 static sv_span_t svw_event_span(const svw_event_t *event, svw_member_t member);
@@ -227,26 +231,57 @@ svw_event_judge(svw_event_t *event, int *skipped, const char **element, svw_item
 static int
 svw_event_load(svw_event_t *event, svw_item_t *item)
 {
-    int              got;
-    char             place[64];
-    int64_t          i, containers, bad;
-    uint8_t          epc[SVW_EPC_MAX], buf[SV_GS1_BUFFER], facts[SVW_DIGEST], identity[SVW_DIGEST];
-    svw_sum_t        sum;
-    svw_fault_t      fault;
-    const char      *reason, *wrong, *element;
-    svw_epc_head_t   head;
+    uint8_t        facts[SVW_DIGEST];
+    const char    *wrong, *element;
+    svw_counts_t   counts;
 
-    sum = (svw_sum_t) { { 0 }, 0 };
-    containers = bad = 0;
-
-    item->lot = svw_event_span(event, SVW_MEMBER_LOT);
     element = "ilmd lotNumber";
+    item->lot = svw_event_span(event, SVW_MEMBER_LOT);
     wrong = svw_check_lot(item->lot);
 
     if (wrong == NULL) {
         element = "ilmd itemExpirationDate";
         wrong = svw_check_expiry(svw_event_span(event, SVW_MEMBER_EXPIRY), event->load->today, &item->expiry);
     }
+
+    counts = (svw_counts_t) { .wrong = wrong != NULL };
+
+    if (svw_event_epcs(event, item, &counts) != 0) {
+        return -1;
+    }
+
+    if (counts.containers == event->epcs) {
+        /* left to others */
+        event->load->events_skipped++;
+        return 0;
+    }
+
+    if (wrong != NULL && counts.packs > 0) {
+        event->load->events++;
+        svw_event_fault(event, wrong, element, 0, counts.packs);
+        return 0;
+    }
+
+    if (counts.packs + counts.containers < event->epcs) {
+        /* not done with: it may come again, put right, under the same eventID */
+        event->load->events++;
+        return 0;
+    }
+
+    svw_event_facts(event, &counts, item, facts);
+
+    return svw_load_event(event->load, event->n, event->line,
+                          event->text[SVW_MEMBER_ID].len != 0 ? event->id : facts, facts);
+}
+
+
+static int
+svw_event_epcs(svw_event_t *event, svw_item_t *item, svw_counts_t *counts)
+{
+    int              got;
+    int64_t          i;
+    uint8_t          epc[SVW_EPC_MAX];
+    svw_epc_head_t   head;
 
     if (svw_spool_rewind(event->spool) != 0) {
         return svw_load_stop(event->load, SVW_LOAD_FAILED, "temporary file: %s", strerror(errno));
@@ -264,55 +299,44 @@ svw_event_load(svw_event_t *event, svw_item_t *item)
         }
 
         item->line = head.line;
-        reason = svw_epc_parse((sv_span_t) { epc, head.len }, buf, item);
 
-        if (reason == NULL && wrong != NULL) {
-            bad++;
-            continue;
+        if (svw_event_item(event, item, i, (sv_span_t) { epc, head.len }, counts) != 0) {
+            return -1;
         }
-
-        if (reason == NULL) {
-            event->load->lines++;
-            svw_event_add(event, &sum, item);
-
-            if (svw_load_item(event->load, item) != 0) {
-                return -1;
-            }
-
-            continue;
-        }
-
-        fault = (svw_fault_t) { .line = head.line, .lines = 1, .element = place, .value = { epc, head.len },
-                                .reason = reason, .skipped = strcmp(reason, "epc_container") == 0 };
-        snprintf(place, sizeof(place), "event %d epcList[%lld]", (int) event->n, (long long) i);
-        svw_load_fault(event->load, &fault);
-
-        containers += fault.skipped;
-        event->load->lines += !fault.skipped;
     }
 
-    if (bad > 0) {
-        event->load->events++;
-        event->load->lines += bad;
-        svw_event_fault(event, wrong, element, 0, bad);
-        return 0;
+    return 0;
+}
+
+
+static int
+svw_event_item(svw_event_t *event, svw_item_t *item, int64_t n, sv_span_t epc, svw_counts_t *counts)
+{
+    char          place[64];
+    uint8_t       buf[SV_GS1_BUFFER];
+    svw_fault_t   fault;
+    const char   *reason;
+
+    reason = svw_epc_parse(epc, buf, item);
+
+    if (reason == NULL) {
+        counts->packs++;
+        event->load->lines++;
+        svw_event_add(event, counts, item);
+
+        return counts->wrong ? 0 : svw_load_item(event->load, item);
     }
 
-    if (containers == event->epcs) {
-        event->load->events_skipped++;
-        return 0;
-    }
+    snprintf(place, sizeof(place), "event %d epcList[%lld]", (int) event->n, (long long) n);
 
-    if (sum.n + containers < event->epcs) {
-        /* not done with: it may come again, put right, under the same eventID */
-        event->load->events++;
-        return 0;
-    }
+    fault = (svw_fault_t) { .line = item->line, .lines = 1, .element = place, .value = epc, .reason = reason,
+                            .skipped = strcmp(reason, "epc_container") == 0 };
+    svw_load_fault(event->load, &fault);
 
-    svw_event_facts(event, &sum, item, facts);
-    memcpy(identity, event->text[SVW_MEMBER_ID].len != 0 ? event->id : facts, SVW_DIGEST);
+    counts->containers += fault.skipped;
+    event->load->lines += !fault.skipped;
 
-    return svw_load_event(event->load, event->n, event->line, identity, facts);
+    return 0;
 }
 
 
@@ -391,7 +415,7 @@ svw_epc_parse(sv_span_t epc, uint8_t *buf, svw_item_t *item)
 
 
 static void
-svw_event_add(svw_event_t *event, svw_sum_t *sum, const svw_item_t *item)
+svw_event_add(svw_event_t *event, svw_counts_t *counts, const svw_item_t *item)
 {
     int        i;
     uint64_t   word, carry;
@@ -404,25 +428,23 @@ svw_event_add(svw_event_t *event, svw_sum_t *sum, const svw_item_t *item)
 
     for (i = 0, carry = 0; i < 4; i++) {
         memcpy(&word, digest + 8 * i, 8);
-        sum->word[i] += carry;
-        carry = sum->word[i] < carry;
-        sum->word[i] += word;
-        carry += sum->word[i] < word;
+        counts->word[i] += carry;
+        carry = counts->word[i] < carry;
+        counts->word[i] += word;
+        carry += counts->word[i] < word;
     }
-
-    sum->n++;
 }
 
 
 static void
-svw_event_facts(svw_event_t *event, const svw_sum_t *sum, const svw_item_t *item, uint8_t facts[SVW_DIGEST])
+svw_event_facts(svw_event_t *event, const svw_counts_t *counts, const svw_item_t *item, uint8_t facts[SVW_DIGEST])
 {
     EVP_DigestInit_ex(event->md, event->sha256, NULL);
     EVP_DigestUpdate(event->md, "commissioning", sizeof("commissioning"));
     EVP_DigestUpdate(event->md, &item->event_ms, sizeof(item->event_ms));
     EVP_DigestUpdate(event->md, &item->expiry, sizeof(item->expiry));
-    EVP_DigestUpdate(event->md, &sum->n, sizeof(sum->n));
-    EVP_DigestUpdate(event->md, sum->word, sizeof(sum->word));
+    EVP_DigestUpdate(event->md, &counts->packs, sizeof(counts->packs));
+    EVP_DigestUpdate(event->md, counts->word, sizeof(counts->word));
     EVP_DigestUpdate(event->md, item->lot.data, item->lot.len);
     EVP_DigestFinal_ex(event->md, facts, NULL);
 }

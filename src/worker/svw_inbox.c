@@ -16,6 +16,7 @@
 static int svw_inbox_dir(const char *what, const char *path, int make);
 static int svw_inbox_device(const svw_inbox_t *inbox);
 static int svw_inbox_scan(svw_inbox_t *inbox);
+static void svw_inbox_forget(svw_inbox_t *inbox);
 static int svw_inbox_ignored(const char *name);
 static svw_inbox_entry_t *svw_inbox_find(svw_inbox_t *inbox, const char *name);
 static int svw_inbox_ends(const char *name, const char *end);
@@ -232,7 +233,7 @@ svw_inbox_scan(svw_inbox_t *inbox)
 {
     int                 fd;
     DIR                *dir;
-    unsigned            i, n;
+    unsigned            i;
     struct stat         st;
     struct dirent      *d;
     svw_inbox_entry_t  *entry;
@@ -287,6 +288,18 @@ svw_inbox_scan(svw_inbox_t *inbox)
 
     closedir(dir);
 
+    svw_inbox_forget(inbox);
+
+    return 0;
+}
+
+
+/* those that are gone */
+static void
+svw_inbox_forget(svw_inbox_t *inbox)
+{
+    unsigned  i, n;
+
     for (i = 0, n = 0; i < inbox->n; i++) {
         if (inbox->entry[i].seen) {
             if (n != i) {
@@ -298,8 +311,6 @@ svw_inbox_scan(svw_inbox_t *inbox)
     }
 
     inbox->n = n;
-
-    return 0;
 }
 
 

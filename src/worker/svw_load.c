@@ -17,9 +17,8 @@ static int svw_load_format(svw_load_t *load);
 static svw_load_rc_t svw_load_begin(svw_load_t *load, char action[8]);
 static svw_load_rc_t svw_load_run(svw_load_t *load);
 static svw_load_rc_t svw_load_finish(svw_load_t *load);
+static const char *svw_load_state(const svw_load_t *load, const char **note);
 static json_t *svw_load_report(svw_load_t *load);
-static void svw_load_count(svw_load_t *load, const char *reason, int64_t n);
-static json_t *svw_load_reasons(const svw_load_t *load);
 
 
 svw_file_rc_t
@@ -53,7 +52,7 @@ svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *name, int bar,
     }
 
     if (load.bar) {
-        svw_progress_end(&load);
+        svw_progress_end();
     }
 
     svw_stage_free(&load);
@@ -84,39 +83,6 @@ int
 svw_load_item(svw_load_t *load, const svw_item_t *item)
 {
     return svw_stage_item(load, item);
-}
-
-
-void
-svw_load_fault(svw_load_t *load, const svw_fault_t *fault)
-{
-    char     value[128];
-    json_t  *error;
-
-    if (!fault->skipped) {
-        load->rejected += fault->lines;
-    }
-
-    svw_load_count(load, fault->reason, fault->lines > 0 ? fault->lines : 1);
-
-    if (json_array_size(load->errors) >= load->conf->max_errors) {
-        return;
-    }
-
-    svw_printable(value, sizeof(value), fault->value);
-
-    error = json_pack("{s:I, s:I, s:s, s:b}", "line", (json_int_t) fault->line, "lines", (json_int_t) fault->lines,
-                      "reason", fault->reason, "skipped", fault->skipped);
-
-    if (fault->element != NULL) {
-        json_object_set_new(error, "element", json_string(fault->element));
-    }
-
-    if (fault->value.data != NULL) {
-        json_object_set_new(error, "value", json_string(value));
-    }
-
-    json_array_append_new(load->errors, error);
 }
 
 
@@ -405,28 +371,13 @@ svw_load_finish(svw_load_t *load)
     snprintf(skipped, sizeof(skipped), "%" PRId64, load->events_skipped);
     snprintf(merged, sizeof(merged), "%" PRId64, load->lots_merged);
 
-    counts = svw_load_reasons(load);
+    counts = svw_fault_reasons(load);
     reasons = json_dumps(counts, JSON_COMPACT);
     errors = json_dumps(load->errors, JSON_COMPACT|JSON_ENSURE_ASCII);
 
     params[0] = id;
     params[1] = svw_stage_name(load);
-    params[2] = "loaded";
-    params[3] = NULL;
-
-    if (load->rc == SVW_LOAD_REFUSED) {
-        params[2] = "rejected";
-        params[3] = load->note;
-
-    } else if (load->rejected > 0) {
-        params[2] = "partial";
-
-        if (load->lots_merged == 0 && load->events_seen == 0) {
-            params[2] = "rejected";
-            params[3] = "nothing in it could be loaded";
-        }
-    }
-
+    params[2] = svw_load_state(load, &params[3]);
     params[4] = lines;
     params[5] = rejected;
     params[6] = events;
@@ -458,6 +409,30 @@ svw_load_finish(svw_load_t *load)
 }
 
 
+static const char *
+svw_load_state(const svw_load_t *load, const char **note)
+{
+    *note = NULL;
+
+    if (load->rc == SVW_LOAD_REFUSED) {
+        *note = load->note;
+        return "rejected";
+    }
+
+    if (load->rejected == 0) {
+        return "loaded";
+    }
+
+    if (load->lots_merged > 0 || load->events_seen > 0) {
+        return "partial";
+    }
+
+    *note = "nothing in it could be loaded";
+
+    return "rejected";
+}
+
+
 static json_t *
 svw_load_report(svw_load_t *load)
 {
@@ -480,39 +455,4 @@ svw_load_report(svw_load_t *load)
     PQclear(result);
 
     return report;
-}
-
-
-static void
-svw_load_count(svw_load_t *load, const char *reason, int64_t n)
-{
-    unsigned  i;
-
-    for (i = 0; i < load->n_counts; i++) {
-        if (strcmp(load->counts[i].reason, reason) == 0) {
-            load->counts[i].n += n;
-            return;
-        }
-    }
-
-    if (i < SVW_REASONS) {
-        load->counts[i] = (svw_count_t) { reason, n };
-        load->n_counts++;
-    }
-}
-
-
-static json_t *
-svw_load_reasons(const svw_load_t *load)
-{
-    json_t    *counts;
-    unsigned   i;
-
-    counts = json_object();
-
-    for (i = 0; i < load->n_counts; i++) {
-        json_object_set_new(counts, load->counts[i].reason, json_integer(load->counts[i].n));
-    }
-
-    return counts;
 }

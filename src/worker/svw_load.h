@@ -119,6 +119,9 @@ const char *svw_check_gln(sv_span_t text);
 const char *svw_reason_text(const char *reason);
 void svw_printable(char *out, size_t cap, sv_span_t text);      /* for logs and reports: valid ASCII */
 
+/* svw_fault.c: svw_load_fault(), and its counts by reason */
+json_t *svw_fault_reasons(const svw_load_t *load);
+
 /* svw_stage.c */
 svw_load_rc_t svw_stage_open(svw_load_t *load);
 int svw_stage_item(svw_load_t *load, const svw_item_t *item);
@@ -142,9 +145,11 @@ void svw_spool_free(svw_spool_t *spool);
 /* svw_report.c */
 int svw_report_write(int dir, const char *name, const json_t *report);   /* NAME.report.json and NAME.report.txt; -1: errno */
 void svw_report_print(FILE *out, const json_t *report);
+const char *svw_text_of(const json_t *object, const char *name);         /* "" when there is none */
+int64_t svw_int_of(const json_t *object, const char *name);              /* 0 when there is none */
 
 /* svw_progress.c */
 void svw_progress_bar(const svw_load_t *load, const char *phase, int64_t done, int64_t total);
-void svw_progress_end(const svw_load_t *load);
+void svw_progress_end(void);
 
 #endif /* SVW_LOAD_H */

@@ -23,10 +23,8 @@ svw_progress_bar(const svw_load_t *load, const char *phase, int64_t done, int64_
 
 
 void
-svw_progress_end(const svw_load_t *load)
+svw_progress_end(void)
 {
-    (void) load;
-
     /* the bar leaves the line to what follows */
     fprintf(stderr, "\r%70s\r", "");
     fflush(stderr);

@@ -18,8 +18,6 @@ static int svw_report_json(FILE *out, const json_t *report);
 static int svw_report_text(FILE *out, const json_t *report);
 static void svw_report_errors(FILE *out, const json_t *report);
 static void svw_report_lots(FILE *out, const json_t *report);
-static const char *svw_text_of(const json_t *object, const char *name);
-static int64_t svw_int_of(const json_t *object, const char *name);
 
 
 int
@@ -37,6 +35,24 @@ void
 svw_report_print(FILE *out, const json_t *report)
 {
     svw_report_text(out, report);
+}
+
+
+const char *
+svw_text_of(const json_t *object, const char *name)
+{
+    const char  *text;
+
+    text = json_string_value(json_object_get(object, name));
+
+    return text != NULL ? text : "";
+}
+
+
+int64_t
+svw_int_of(const json_t *object, const char *name)
+{
+    return json_integer_value(json_object_get(object, name));
 }
 
 
@@ -189,23 +205,4 @@ svw_report_lots(FILE *out, const json_t *report)
                 svw_text_of(lot, "lot"), svw_text_of(lot, "expiry"), svw_int_of(lot, "packs"), svw_int_of(lot, "repeated"),
                 svw_int_of(lot, "contradictions"));
     }
-}
-
-
-/* "" when there is none */
-static const char *
-svw_text_of(const json_t *object, const char *name)
-{
-    const char  *text;
-
-    text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
-
-
-static int64_t
-svw_int_of(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
 }

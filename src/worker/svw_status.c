@@ -10,8 +10,6 @@
 static int svw_status_load(svw_db_t *db, const char *number, int json);
 static void svw_status_print(const json_t *status);
 static void svw_status_loads(const json_t *loads);
-static const char *svw_status_text(const json_t *object, const char *name);
-static int64_t svw_status_int(const json_t *object, const char *name);
 
 
 int
@@ -119,14 +117,14 @@ svw_status_print(const json_t *status)
     outbox = json_object_get(status, "outbox");
     chain = json_object_get(status, "chain");
 
-    printf("schema        %" PRId64 "\n", svw_status_int(status, "schema"));
-    printf("outbox        %" PRId64 " rows", svw_status_int(outbox, "rows"));
+    printf("schema        %" PRId64 "\n", svw_int_of(status, "schema"));
+    printf("outbox        %" PRId64 " rows", svw_int_of(outbox, "rows"));
 
     if (json_is_number(json_object_get(outbox, "oldest_s"))) {
         printf(", the oldest waits %.1f s", json_number_value(json_object_get(outbox, "oldest_s")));
     }
 
-    printf("\naudit chain   %" PRId64 " rows, head %s\n", svw_status_int(chain, "n"), svw_status_text(chain, "hash"));
+    printf("\naudit chain   %" PRId64 " rows, head %s\n", svw_int_of(chain, "n"), svw_text_of(chain, "hash"));
 
     object = json_object_get(status, "pending");
 
@@ -137,7 +135,7 @@ svw_status_print(const json_t *status)
     object = json_object_get(status, "figures");
 
     json_object_foreach(object, name, value) {
-        printf("%-13s %s (%s)\n", name, svw_status_text(value, "value"), svw_status_text(value, "at"));
+        printf("%-13s %s (%s)\n", name, svw_text_of(value, "value"), svw_text_of(value, "at"));
     }
 
     svw_status_loads(json_object_get(status, "loads"));
@@ -161,38 +159,20 @@ svw_status_loads(const json_t *loads)
     json_array_foreach(loads, i, load) {
         char  progress[64];
 
-        total = svw_status_int(load, "bytes_total");
+        total = svw_int_of(load, "bytes_total");
 
-        if (strcmp(svw_status_text(load, "phase"), "merging") == 0) {
-            snprintf(progress, sizeof(progress), "%" PRId64 " of %" PRId64 " lots merged", svw_status_int(load, "lots_merged"),
-                     svw_status_int(load, "lots"));
-        } else if (strcmp(svw_status_text(load, "phase"), "reading") == 0) {
+        if (strcmp(svw_text_of(load, "phase"), "merging") == 0) {
+            snprintf(progress, sizeof(progress), "%" PRId64 " of %" PRId64 " lots merged", svw_int_of(load, "lots_merged"),
+                     svw_int_of(load, "lots"));
+        } else if (strcmp(svw_text_of(load, "phase"), "reading") == 0) {
             snprintf(progress, sizeof(progress), "%d %% read",
-                     (int) (svw_status_int(load, "bytes") * 100 / (total > 0 ? total : 1)));
+                     (int) (svw_int_of(load, "bytes") * 100 / (total > 0 ? total : 1)));
         } else {
             snprintf(progress, sizeof(progress), "%s", "");
         }
 
-        printf("%6" PRId64 "  %-9s  %-22s  %12" PRId64 "  %9" PRId64 "  %s\n", svw_status_int(load, "load_id"),
-               svw_status_text(load, "state"), progress, svw_status_int(load, "lines"), svw_status_int(load, "lines_rejected"),
-               svw_status_text(load, "file"));
+        printf("%6" PRId64 "  %-9s  %-22s  %12" PRId64 "  %9" PRId64 "  %s\n", svw_int_of(load, "load_id"),
+               svw_text_of(load, "state"), progress, svw_int_of(load, "lines"), svw_int_of(load, "lines_rejected"),
+               svw_text_of(load, "file"));
     }
-}
-
-
-static const char *
-svw_status_text(const json_t *object, const char *name)
-{
-    const char  *text;
-
-    text = json_string_value(json_object_get(object, name));
-
-    return text != NULL ? text : "";
-}
-
-
-static int64_t
-svw_status_int(const json_t *object, const char *name)
-{
-    return json_integer_value(json_object_get(object, name));
 }
