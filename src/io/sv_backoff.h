@@ -7,6 +7,7 @@
 #define SV_BACKOFF_H
 
 #include <stdint.h>
+#include <unistd.h>
 
 
 #define SV_BACKOFF_MIN_MS  100
@@ -23,10 +24,14 @@ typedef struct {
 } sv_backoff_t;
 
 
-/* `seed' differs between processes and connections (an address, a pid, a time) */
+/* `owner' tells connections of one process apart; forked processes have equal addresses */
 static inline void
-sv_backoff_init(sv_backoff_t *b, uint64_t seed)
+sv_backoff_init(sv_backoff_t *b, const void *owner, uint64_t now)
 {
+    uint64_t  seed;
+
+    seed = ((uint64_t) getpid() << 32) ^ (uintptr_t) owner ^ now;
+
     b->attempt = 0;
     b->random = (uint32_t) ((seed * 0x9e3779b97f4a7c15ULL) >> 32) | 1;
 }

@@ -52,7 +52,7 @@ sv_pg_conn_start(sv_pg_conn_t *conn, sv_pg_pool_t *pool, unsigned number)
     conn->number = number;
     conn->fd = -1;
     TAILQ_INIT(&conn->fifo);
-    sv_backoff_init(&conn->backoff, (uintptr_t) conn ^ loop->now(loop));
+    sv_backoff_init(&conn->backoff, conn, loop->now(loop));
 
     conn->timer = loop->timer(loop, sv_pg_timer, conn);
     conn->flush = loop->timer(loop, sv_pg_flush_timer, conn);

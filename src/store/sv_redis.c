@@ -38,7 +38,7 @@ sv_redis_create(sv_loop_t *loop, const sv_redis_conf_t *conf)
     redis->fd = -1;
     STAILQ_INIT(&redis->queue);
     STAILQ_INIT(&redis->idle);
-    sv_backoff_init(&redis->backoff, (uintptr_t) redis ^ loop->now(loop));
+    sv_backoff_init(&redis->backoff, redis, loop->now(loop));
 
     if (sv_redis_conf_copy(redis, conf) != 0) {
         sv_redis_free(redis);

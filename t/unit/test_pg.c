@@ -753,6 +753,31 @@ test_idle_is_not_silent(void **state)
 }
 
 
+/* a slow server that keeps answering is not a silent one */
+
+static void
+test_slow_is_not_silent(void **state)
+{
+    int         i;
+    fixture_t  *f;
+
+    f = *state;
+    start_ready(f);
+
+    for (i = 0; i < 6; i++) {
+        query(f, SLEEP, "0.2");
+    }
+
+    for (i = 0; i < 6; i++) {
+        await(f, i + 1);
+        sv_test_loop_advance(&f->t, SILENCE_MS * 6 / 10);
+    }
+
+    assert_int_equal(f->count[SV_PG_OK], 6);
+    assert_int_equal(stats(f).losses, 0);
+}
+
+
 /* many in one pipeline, one of them too slow: it alone fails, nothing blocks */
 
 static void
@@ -1599,6 +1624,7 @@ main(int argc, char **argv)
         case_of(test_killed_mid_pipeline),
         case_of(test_frozen),
         case_of(test_idle_is_not_silent),
+        case_of(test_slow_is_not_silent),
         case_of(test_thousands_and_a_slow_one),
         case_of(test_slow_query_blocks_nothing),
         case_of(test_lost_before_sync),

@@ -396,6 +396,14 @@ test_bad_addresses(void **state)
         sv_redis_destroy(f->redis);
     }
 
+    /* numeric, whether this machine has IPv6 or not */
+    f->conf.address = "::1";
+    f->conf.port = sv_test_free_port();
+    sv_test_loop_forget_log(&f->t);
+    start(f);
+    assert_false(sv_test_loop_logged(&f->t, "neither numeric"));
+    sv_redis_destroy(f->redis);
+
     memset(longer, 'x', sizeof(longer) - 1);
     longer[sizeof(longer) - 1] = '\0';
     f->conf.path = longer;
@@ -1129,6 +1137,46 @@ test_backpressure(void **state)
 }
 
 
+/* commands are added while earlier ones are half sent: the buffer moves, the bytes do not mix */
+
+static void
+test_backpressure_while_adding(void **state)
+{
+    int          i;
+    char        *value;
+    fixture_t   *f;
+    const char  *argv[] = { "SETRANGE", "large", "0", NULL };
+    const char  *echo[] = { "ECHO", NULL };
+    size_t       len[] = { 8, 5, 1, 0 }, echo_len[] = { 4, 0 };
+
+    f = *state;
+    start_ready(f);
+
+    value = malloc(200 * 1024);
+
+    for (i = 0; i < 150; i++) {
+        memset(value, 'a' + i % 26, 200 * 1024);
+        argv[3] = value;
+        len[3] = (size_t) (1000 * (i % 200) + 1);
+        echo[1] = value;
+        echo_len[1] = (size_t) (i % 7 * 10000 + 1);
+
+        assert_non_null(sv_redis_command(f->redis, 4, argv, len, on_reply, f));
+        assert_non_null(sv_redis_command(f->redis, 2, echo, echo_len,
+                                         on_reply, f));
+        sv_test_loop_turn(&f->t, 0);
+    }
+
+    await_replies(f, 300);
+    assert_int_equal(f->replies.others, 150);
+    assert_int_equal(f->replies.strings, 150);
+    assert_int_equal(f->lost, 0);
+    assert_int_equal(f->replies.number, 149001);
+
+    free(value);
+}
+
+
 static void
 test_no_place_in_the_loop(void **state)
 {
@@ -1319,6 +1367,7 @@ main(int argc, char **argv)
         case_of(test_binary_safe),
         case_of(test_batches_writes),
         case_of(test_backpressure),
+        case_of(test_backpressure_while_adding),
         case_of(test_no_place_in_the_loop),
         case_of(test_backs_off),
         case_of(test_server_killed),
