@@ -401,7 +401,12 @@ subtest 'offline replays' => sub {
 
 
 subtest 'an operation is told in the client\'s language' => sub {
-    answer_is(operate(fresh(), $here, 'supply', headers => {'Accept-Language' => 'de'}), 200, {text => qr/ abgegeben/}, 'German');
+    my $pack   = fresh();
+    my %german = (headers => {'Accept-Language' => 'de'});
+
+    answer_is(operate($pack, $here, 'supply', %german), 200, {text => qr/ abgegeben/}, 'German');
+    operate($pack, $here, 'supply') for 1, 2;
+    answer_is(operate($pack, $here, 'supply', %german), 200, {repeat => 3, warning => qr/^Der n\x{e4}chste Versuch/}, 'its warning too');
 };
 
 $sv->done_testing;

@@ -300,7 +300,7 @@ ngx_sv_render_outcome(sv_json_t *json, const ngx_sv_ctx_t *ctx, const ngx_sv_pac
         sv_json_number(json, "repeat", outcome->repeat);
 
         if (outcome->repeat >= 3) {
-            sv_json_text(json, "warning", "The next attempt will be refused and raise an alert.");
+            sv_json_text(json, "warning", sv_last_repeat_text(ctx->lang));
         }
     }
 

@@ -4,9 +4,11 @@
 static const char *const  sv_texts[SV_REASON_MAX][SV_LANG_MAX] = {
 #define SV_TEXT(symbol, en, de, fr)  [SV_REASON_##symbol] = {en, de, fr},
 #define SV_DONE(operation, advice, en, de, fr)
+#define SV_LAST_REPEAT(en, de, fr)
 #include "sv_text.def"
 #undef SV_TEXT
 #undef SV_DONE
+#undef SV_LAST_REPEAT
 };
 
 /* the last row is for every operation that has none of its own */
@@ -17,9 +19,21 @@ static const struct {
 } sv_dones[] = {
 #define SV_TEXT(symbol, en, de, fr)
 #define SV_DONE(operation, advice, en, de, fr)  {operation, SV_ADVICE_##advice, {en, de, fr}},
+#define SV_LAST_REPEAT(en, de, fr)
 #include "sv_text.def"
 #undef SV_TEXT
 #undef SV_DONE
+#undef SV_LAST_REPEAT
+};
+
+static const char *const  sv_last_repeat[SV_LANG_MAX] = {
+#define SV_TEXT(symbol, en, de, fr)
+#define SV_DONE(operation, advice, en, de, fr)
+#define SV_LAST_REPEAT(en, de, fr)  en, de, fr
+#include "sv_text.def"
+#undef SV_TEXT
+#undef SV_DONE
+#undef SV_LAST_REPEAT
 };
 
 static const char *const  sv_langs[SV_LANG_MAX] = {
@@ -51,6 +65,13 @@ const char *
 sv_done_text(const char *operation, sv_lang_t lang)
 {
     return sv_dones[sv_done_row(operation)].text[lang];
+}
+
+
+const char *
+sv_last_repeat_text(sv_lang_t lang)
+{
+    return sv_last_repeat[lang];
 }
 
 

@@ -71,6 +71,9 @@ sv_reason_t sv_reason_public(sv_reason_t reason);
 sv_advice_t sv_done_advice(const char *operation);
 const char *sv_done_text(const char *operation, sv_lang_t lang);
 
+/* What is said beside the last repeat of a supply that is taken without an alert. */
+const char *sv_last_repeat_text(sv_lang_t lang);
+
 /* The sentence; the best language of an Accept-Language header, English otherwise. */
 const char *sv_reason_text(sv_reason_t reason, sv_lang_t lang);
 sv_lang_t sv_lang_parse(sv_span_t accept_language);

@@ -242,6 +242,10 @@ test_table(void **state)
         }
     }
 
+    for (lang = 0; lang < SV_LANG_MAX; lang++) {
+        assert_non_null(sv_last_repeat_text((sv_lang_t) lang));
+    }
+
     assert_int_equal(sv_reason_parse(sv_test_span("")), SV_REASON_MAX);
     assert_int_equal(sv_reason_parse(sv_test_span("o")), SV_REASON_MAX);
     assert_int_equal(sv_reason_parse(sv_test_span("ok ")), SV_REASON_MAX);
