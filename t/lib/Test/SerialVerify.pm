@@ -61,7 +61,7 @@ sub new {
     push @open, $self;
 
     # whatever a test waits for: not for ever, and not by a handler, which a call into libpq would hold up
-    alarm($ENV{SV_TEST_ALL} ? 3600 : 300);
+    alarm($option{timeout} // ($ENV{SV_TEST_ALL} ? 3600 : 300));
 
     return $self;
 }
