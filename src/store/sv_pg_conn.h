@@ -1,6 +1,7 @@
 /*
- * What sv_pg_pool.c (queries, waiting queue) and sv_pg_conn.c (one connection)
- * share.  Nobody else includes it.
+ * What sv_pg_pool.c (queries, waiting queue), sv_pg_conn.c, sv_pg_connect.c and
+ * sv_pg_pipeline.c (one connection) and sv_pg_reply.c (answers) share.  Nobody
+ * else includes it.
  *
  * A pool owns its connections and all its queries.  A query is either in the
  * waiting queue of the pool or in the FIFO of one connection; the FIFO is the
@@ -100,9 +101,37 @@ int sv_pg_conn_start(sv_pg_conn_t *conn, sv_pg_pool_t *pool, unsigned number);
 void sv_pg_conn_close(sv_pg_conn_t *conn, const char *why);
 void sv_pg_conn_free(sv_pg_conn_t *conn);
 
+/* The only place where a state changes. */
+void sv_pg_state(sv_pg_conn_t *conn, sv_pg_state_t state);
+void sv_pg_ready(sv_pg_conn_t *conn);
+void sv_pg_io(void *data, unsigned ready);
+
+/* What is put into the pipeline leaves at the end of this turn of the loop. */
+void sv_pg_wake(sv_pg_conn_t *conn);
+
+/* Notes why the connection has to go; it goes when what was read is delivered. */
+void sv_pg_fault(sv_pg_conn_t *conn, const char *what, const char *text);
+
+
+/* sv_pg_connect.c */
+
+void sv_pg_connect(sv_pg_conn_t *conn);
+void sv_pg_connect_poll(sv_pg_conn_t *conn);
+void sv_pg_prepare_result(sv_pg_conn_t *conn, PGresult *result);
+void sv_pg_unwatch(sv_pg_conn_t *conn);
+void sv_pg_interest(sv_pg_conn_t *conn, unsigned events);
+
+
+/* sv_pg_pipeline.c */
+
 /* Puts the query into the pipeline. -1: not sent, and the connection will be closed. */
 int sv_pg_conn_send(sv_pg_conn_t *conn, sv_pg_query_t *query,
     const char *const *params);
+int sv_pg_sync(PGconn *pg);
+void sv_pg_flush(sv_pg_conn_t *conn);
+
+/* Delivers what has arrived, and closes the connection when that has to be. */
+void sv_pg_drain(sv_pg_conn_t *conn);
 
 
 /* sv_pg_reply.c: from results to one answer */

@@ -1,7 +1,8 @@
 /*
- * What sv_redis.c (commands and their queue), sv_redis_conn.c (socket, states),
- * sv_redis_setup.c (what is said on a new connection) and sv_redis_script.c
- * (Lua scripts) share.  Nobody else includes it.
+ * What the files of the Redis client share: sv_redis.c (commands and their
+ * queue), sv_redis_conn.c (states, bytes), sv_redis_connect.c (the socket),
+ * sv_redis_setup.c (what is said on a new connection), sv_redis_reader.c (the
+ * reply parser) and sv_redis_script.c (Lua).  Nobody else includes it.
  *
  * One sv_redis_t owns its socket, its reader, its timers and every command.
  * A command is in the queue of expected replies until its reply has come or
@@ -105,7 +106,7 @@ void sv_redis_enqueue(sv_redis_t *redis, sv_redis_command_t *command);
 int sv_redis_answer(sv_redis_t *redis, const redisReply *reply);
 
 
-/* sv_redis_conn.c: the socket; the only place that changes redis->state */
+/* sv_redis_conn.c */
 
 void sv_redis_conn_start(sv_redis_t *redis);
 
@@ -119,6 +120,17 @@ void sv_redis_conn_wake(sv_redis_t *redis);
 void sv_redis_conn_close(sv_redis_t *redis, const char *why);
 void sv_redis_conn_fault(sv_redis_t *redis, const char *what, const redisReply *reply);
 void sv_redis_conn_ready(sv_redis_t *redis);
+
+
+void sv_redis_io(void *data, unsigned ready);
+void sv_redis_write(sv_redis_t *redis);
+void sv_redis_interest(sv_redis_t *redis, unsigned events);
+
+
+/* sv_redis_connect.c */
+
+void sv_redis_connect(sv_redis_t *redis);
+void sv_redis_connected(sv_redis_t *redis);
 
 
 /* sv_redis_setup.c: queues what a new connection has to say first. 0, or -1 when out of memory. */
