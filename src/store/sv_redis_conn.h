@@ -121,7 +121,6 @@ void sv_redis_conn_close(sv_redis_t *redis, const char *why);
 void sv_redis_conn_fault(sv_redis_t *redis, const char *what, const redisReply *reply);
 void sv_redis_conn_ready(sv_redis_t *redis);
 
-
 void sv_redis_io(void *data, unsigned ready);
 void sv_redis_write(sv_redis_t *redis);
 void sv_redis_interest(sv_redis_t *redis, unsigned events);
