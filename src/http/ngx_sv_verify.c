@@ -114,7 +114,7 @@ ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result)
 
     ctx = ngx_http_get_module_ctx(vop->op.r, ngx_serial_verify_module);
 
-    if (result->coalesced) {
+    if (result->coalesced && result->source != SV_SOURCE_MEMORY) {
         ngx_sv_count(NGX_SV_COALESCED);
     }
 
@@ -134,6 +134,10 @@ ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result)
         if (pg.ready == 0) {
             ctx->stale = 1;
         }
+
+    } else if (result->source == SV_SOURCE_MEMORY) {
+        ngx_sv_count(NGX_SV_SOURCE_MEMORY);
+        ctx->source = "memory";
 
     } else {
         ngx_sv_count(NGX_SV_SOURCE_DATABASE);

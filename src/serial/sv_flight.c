@@ -4,6 +4,10 @@
 #include <stdlib.h>
 
 
+static int sv_flight_remember(sv_flight_t *flight);
+static void sv_flight_post(sv_flight_t *flight);
+static sv_span_t sv_flight_serial(const sv_flight_t *flight);
+static sv_span_t sv_flight_lot(const sv_flight_t *flight);
 static void sv_flight_cached(void *data, const redisReply *reply);
 static void sv_flight_got_lease(void *data, const redisReply *reply);
 static void sv_flight_read(void *data, const sv_pg_reply_t *reply);
@@ -32,7 +36,9 @@ sv_flight_find(sv_verify_t *verify, const sv_lookup_conf_t *conf, uint32_t hash)
             continue;
         }
 
-        if (f->open || f->stage == SV_FLIGHT_LEASE || conf->relaxed) {
+        if (conf->relaxed
+            || (f->open && f->stage != SV_FLIGHT_SETTLED) || f->stage == SV_FLIGHT_LEASE)
+        {
             return f;
         }
     }
@@ -63,6 +69,8 @@ sv_flight_create(sv_verify_t *verify, const sv_lookup_conf_t *conf, uint32_t has
     flight->lookups = NULL;
     flight->command = NULL;
     flight->leased = 0;
+    flight->relaxed = conf->relaxed;
+    flight->remembered = 0;
     flight->fill_delay_ms = conf->fill_delay_ms;
     flight->hash = hash;
     flight->gtin = conf->gtin;
@@ -94,7 +102,6 @@ sv_flight_create(sv_verify_t *verify, const sv_lookup_conf_t *conf, uint32_t has
 void
 sv_flight_take_off(sv_flight_t *flight)
 {
-    sv_span_t            serial;
     sv_cache_t          *cache;
     sv_verify_t         *verify;
     sv_redis_command_t  *command;
@@ -102,17 +109,19 @@ sv_flight_take_off(sv_flight_t *flight)
     verify = flight->verify;
     cache = verify->cache;
 
+    if (flight->relaxed && sv_flight_remember(flight)) {
+        return;
+    }
+
     if (cache == NULL || !sv_cache_usable(cache)) {
         verify->stats.cache_bypassed++;
         sv_flight_ask_database(flight);
         return;
     }
 
-    serial.data = (uint8_t *) flight->serial;
-    serial.len = flight->serial_len;
-
     flight->stage = SV_FLIGHT_CACHE;
-    flight->key_len = (uint8_t) sv_cache_pack_key(cache, flight->key, flight->gtin, serial);
+    flight->key_len = (uint8_t) sv_cache_pack_key(cache, flight->key, flight->gtin,
+                                                  sv_flight_serial(flight));
 
     command = sv_cache_get(cache, (sv_span_t) {(uint8_t *) flight->key, flight->key_len},
                            sv_flight_cached, flight);
@@ -225,10 +234,75 @@ sv_flight_ask_database(sv_flight_t *flight)
         return;
     }
 
-    /* refused: the handlers must not run inside sv_verify_start() */
-    flight->queue_next = verify->failed;
-    verify->failed = flight;
-    sv_verify_post_turn(verify);
+    sv_flight_post(flight);
+}
+
+
+static int
+sv_flight_remember(sv_flight_t *flight)
+{
+    sv_verify_t      *verify;
+    const sv_memo_t  *memo;
+
+    verify = flight->verify;
+
+    memo = sv_memo_find(verify->memos, flight->hash, flight->gtin, sv_flight_serial(flight),
+                        sv_flight_lot(flight), verify->loop->now(verify->loop));
+    if (memo == NULL) {
+        return 0;
+    }
+
+    flight->memo = *memo;
+    flight->remembered = 1;
+    sv_flight_post(flight);
+
+    return 1;
+}
+
+
+/* The answer is there already, but handlers must not run inside sv_verify_start(). */
+static void
+sv_flight_post(sv_flight_t *flight)
+{
+    flight->stage = SV_FLIGHT_SETTLED;
+    flight->queue_next = flight->verify->settled;
+    flight->verify->settled = flight;
+    sv_verify_post_turn(flight->verify);
+}
+
+
+void
+sv_flight_settle(sv_flight_t *flight)
+{
+    sv_memo_t           memo;
+    sv_lookup_result_t  result;
+
+    memset(&result, 0, sizeof(result));
+    result.status = SV_LOOKUP_UNAVAILABLE;
+
+    if (flight->remembered) {
+        memo = flight->memo;
+        result.status = memo.status;
+        result.source = SV_SOURCE_MEMORY;
+        result.lot_known = memo.lot_known;
+        result.record = memo.status == SV_LOOKUP_FOUND ? &memo.record : NULL;
+    }
+
+    sv_flight_land(flight, &result);
+}
+
+
+static sv_span_t
+sv_flight_serial(const sv_flight_t *flight)
+{
+    return (sv_span_t) {(const uint8_t *) flight->serial, flight->serial_len};
+}
+
+
+static sv_span_t
+sv_flight_lot(const sv_flight_t *flight)
+{
+    return (sv_span_t) {flight->lot_given ? (const uint8_t *) flight->lot : NULL, flight->lot_len};
 }
 
 
@@ -272,6 +346,11 @@ sv_flight_read(void *data, const sv_pg_reply_t *reply)
         if (flight->leased) {
             sv_flight_fill(flight, &record);
         }
+    }
+
+    if (flight->relaxed && result.status != SV_LOOKUP_UNAVAILABLE) {
+        sv_memo_keep(verify->memos, flight->hash, flight->gtin, sv_flight_serial(flight),
+                     sv_flight_lot(flight), verify->loop->now(verify->loop), &result);
     }
 
     sv_flight_land(flight, &result);

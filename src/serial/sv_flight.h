@@ -6,7 +6,7 @@
 #ifndef SV_FLIGHT_H
 #define SV_FLIGHT_H
 
-#include "sv_verify.h"
+#include "sv_memo.h"
 
 
 #define SV_VERIFY_BUCKETS     1024          /* a power of two */
@@ -18,7 +18,8 @@ typedef struct sv_flight_s  sv_flight_t;
 typedef enum {
     SV_FLIGHT_CACHE,            /* GET under way */
     SV_FLIGHT_LEASE,            /* missed; lease under way */
-    SV_FLIGHT_DATABASE          /* query under way */
+    SV_FLIGHT_DATABASE,         /* query under way */
+    SV_FLIGHT_SETTLED           /* answered at the end of the turn */
 } sv_flight_stage_t;
 
 
@@ -49,6 +50,8 @@ struct sv_flight_s {
     sv_flight_stage_t    stage;
     unsigned             open:1;            /* nothing was sent yet */
     unsigned             leased:1;
+    unsigned             relaxed:1;         /* who began it is content with what memory holds */
+    unsigned             remembered:1;      /* `memo' is the answer */
     unsigned             fill_delay_ms;
 
     uint32_t             hash;
@@ -58,6 +61,7 @@ struct sv_flight_s {
     char                 lot[SV_LOT_MAX + 1];
     char                 key[SV_CACHE_KEY];
     char                 token[SV_CACHE_TOKEN];
+    sv_memo_t            memo;
 };
 
 
@@ -69,7 +73,7 @@ struct sv_verify_s {
     sv_timer_t          *turn;              /* closes what was opened in this turn */
     sv_flight_t         *queue_head, *queue_tail;
     sv_flight_t         *open;
-    sv_flight_t         *failed;            /* refused by the pool, landed at the end of the turn */
+    sv_flight_t         *settled;           /* refused by the pool or remembered: landed at the end of the turn */
     sv_flight_t         *free_flights;
     sv_lookup_t         *free_lookups;
     unsigned             n_free_flights, n_free_lookups;
@@ -77,6 +81,7 @@ struct sv_verify_s {
     unsigned             turn_set:1;
     sv_verify_stats_t    stats;
     sv_flight_t         *buckets[SV_VERIFY_BUCKETS];
+    sv_memo_t            memos[SV_MEMO_SLOTS];
 };
 
 
@@ -85,6 +90,7 @@ sv_flight_t *sv_flight_find(sv_verify_t *verify, const sv_lookup_conf_t *conf, u
 sv_flight_t *sv_flight_create(sv_verify_t *verify, const sv_lookup_conf_t *conf, uint32_t hash);
 void sv_flight_take_off(sv_flight_t *flight);
 void sv_flight_ask_database(sv_flight_t *flight);
+void sv_flight_settle(sv_flight_t *flight);
 void sv_flight_land(sv_flight_t *flight, sv_lookup_result_t *result);
 
 /* sv_verify.c: waiting for Redis no longer than its timeout; the end of the loop's turn */

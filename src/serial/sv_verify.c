@@ -39,7 +39,7 @@ sv_verify_destroy(sv_verify_t *verify)
     sv_flight_t  *flight;
     sv_lookup_t  *lookup;
 
-    while (verify->failed != NULL) {
+    while (verify->settled != NULL) {
         sv_verify_turn(verify);
     }
 
@@ -259,8 +259,7 @@ sv_verify_turn(void *data)
 {
     sv_verify_t  *verify = data;
 
-    sv_flight_t         *flight, *failed;
-    sv_lookup_result_t   result;
+    sv_flight_t  *flight, *settled;
 
     verify->turn_set = 0;
 
@@ -269,15 +268,12 @@ sv_verify_turn(void *data)
         flight->open = 0;
     }
 
-    failed = verify->failed;
-    verify->failed = NULL;
+    settled = verify->settled;
+    verify->settled = NULL;
 
-    while ((flight = failed) != NULL) {
-        failed = flight->queue_next;
-
-        memset(&result, 0, sizeof(result));
-        result.status = SV_LOOKUP_UNAVAILABLE;
-        sv_flight_land(flight, &result);
+    while ((flight = settled) != NULL) {
+        settled = flight->queue_next;
+        sv_flight_settle(flight);
     }
 }
 

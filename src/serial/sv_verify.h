@@ -30,7 +30,8 @@ typedef enum {
 typedef enum {
     SV_SOURCE_NONE,
     SV_SOURCE_CACHE,
-    SV_SOURCE_DATABASE
+    SV_SOURCE_DATABASE,
+    SV_SOURCE_MEMORY            /* PostgreSQL, within the last second; relaxed callers only */
 } sv_source_t;
 
 typedef struct {
