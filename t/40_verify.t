@@ -45,7 +45,7 @@ $sv->pack_row($gtin, uc $_, state => $_, version => 2, location_id => $there->{i
 my $http = q(log_format source '$serial_verify_request_id $serial_verify_source';);
 my $log  = $sv->base . '/nginx/source.log';
 
-$sv->start_nginx(http => $http, verify => {deadline => '5s'}, server => "access_log $log source;");
+$sv->start_nginx(http => $http, verify => {deadline => '5s', redis_timeout => '2s'}, server => "access_log $log source;");
 
 
 # Where a record came from: nginx logs it after the answer.

@@ -22,7 +22,7 @@ $sv->product($gtin);
 my $here = $sv->actor('pharmacy', country => 'IT', gln => '9506000100012');
 my $mah  = $sv->actor('manufacturer', company => 'acme');
 $sv->pack_row($gtin, 'SERIAL-1');
-$sv->pack_row($gtin, 'SERIAL-2');
+$sv->pack_row($gtin, $_) for qw(SERIAL-2 SERIAL-3);
 $sv->recall_lot($gtin, 'LOT9');
 
 my @variables = Test::SerialVerify::slurp("$root/src/http/ngx_sv_variables.c") =~ /ngx_string\("(serial_verify_\w+)"\)/g;
@@ -32,7 +32,7 @@ my $format    = 'log_format all ' . join(' ', map { "'$_=\$$_ '" } @variables) .
 
 my %gateway = (
     workers => 2,
-    verify  => {deadline => '5s', miss_budget => ['3', '1d'], anonymous_floor => '0'},
+    verify  => {deadline => '5s', redis_timeout => '2s', miss_budget => ['3', '1d'], anonymous_floor => '0'},
     http    => "$format\n$sample",
     server  => "access_log $home/all.log all; access_log $home/pack.log pack;",
 );
@@ -112,7 +112,7 @@ my @requests = (
     ['a bad URL', [GET => '/01/x', key => $key], {malformed => ''}],
     ['a bad body', [POST => $link, key => $key, idempotency => 'k', body => '{'], {malformed => ''}],
     ['a wrong key', [GET => $link, key => 'k' x 30], {unauthorized => ''}],
-    ['a list', [POST => '/packs', key => $key, body => [{scan => '(01)09506000134352(21)SERIAL-2'}, {scan => '(01)09506000134352(21)SERIAL-2(10)LOT1(17)301231',
+    ['a list', [POST => '/packs', key => $key, body => [{scan => '(01)09506000134352(21)SERIAL-3'}, {scan => '(01)09506000134352(21)SERIAL-2(10)LOT1(17)301231',
         operation => 'supply', key => 'k9'}, {scan => 'x'}]], {bulk_requests => '', operations => 'result="changed"', verdicts => 'result="verified"'},
         {$total->('bulk_lines') => 2}],
     ['nothing of ours', [GET => '/elsewhere'], {}],
