@@ -311,4 +311,24 @@ subtest 'what a log says is not overlooked' => sub {
     like(join('', $other->complaints), qr/heap-use-after-free/, 'a report of a sanitizer');
 };
 
+
+subtest 'sanitizers report to where the harness looks' => sub {
+    my $other = bless {base => tempdir(CLEANUP => 1), allowed => [], server => {}, asan => 1,
+        user => $sv->{user}}, 'Test::SerialVerify';
+    my $source = $other->write_file('bad.c', "#include <limits.h>\n#include <stdlib.h>\n"
+        . "int main(int argc, char **argv) { volatile int n = INT_MAX; char *p = malloc(1); n += argc; free(p); return argv[0][0] + *p; }\n");
+
+    my ($rc, $output) = output_of('gcc', '-g', '-fsanitize=address,undefined', '-o', "$other->{base}/faulty", $source);
+    is($rc, 0, 'compiled') or diag($output);
+    $other->give("$other->{base}/faulty");
+
+    $other->give($other->{base});
+    my $server = $other->start_server('bad', env => $other->sanitizer_env('bad'), command => ["$other->{base}/faulty"]);
+    Test::SerialVerify::wait_for { !$server->running } 'its end';
+
+    my $complaints = join '', $other->complaints;
+    like($complaints, qr/signed integer overflow/, 'undefined behaviour');
+    like($complaints, qr/heap-use-after-free/, 'memory errors');
+};
+
 $sv->done_testing;

@@ -441,7 +441,8 @@ sub sanitizer_env {
 
     my %env = (
         ASAN_OPTIONS  => "detect_leaks=0:abort_on_error=0:log_path=$self->{base}/sanitizer.$name",
-        UBSAN_OPTIONS => "print_stacktrace=1:log_path=$self->{base}/sanitizer.$name",
+        # beside AddressSanitizer it heeds no log_path: it writes to stderr, which is the error log
+        UBSAN_OPTIONS => 'print_stacktrace=1',
     );
 
     if ($preload) {
