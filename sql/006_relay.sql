@@ -79,6 +79,9 @@ as $$
 $$;
 
 
+-- The functions of the relay look their rows up one by one, whatever the
+-- planner believes of tables that grow and shrink: hence their settings.
+
 -- The oldest work, locked for this transaction, with the packs as they are now.
 -- Rows without a serial, or of a refused operation, are nothing for the cache:
 -- version is null.
@@ -97,6 +100,10 @@ returns table (
 )
 language sql security definer
 set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set jit = off
 as $$
   with taken as materialized (
     select o.gtin, o.audit_id, o.at
@@ -119,6 +126,10 @@ create function sv.relay_chain(p_gtin bigint[], p_audit_id uuid[], p_at timestam
 returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set jit = off
 as $$
 declare
   v_n     bigint;
@@ -180,6 +191,10 @@ returns table (
 )
 language sql security definer
 set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set jit = off
 as $$
   with taken as materialized (
     select r.gtin, r.serial
@@ -198,6 +213,10 @@ create function sv.relay_told(p_node text, p_gtin bigint[], p_serial text[])
 returns void
 language sql security definer
 set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set jit = off
 as $$
   delete from sv.relay_pending r
   using unnest(p_gtin, p_serial) as t (gtin, serial)
@@ -317,7 +336,8 @@ as $$
     'figures', coalesce((select jsonb_object_agg(f.name, jsonb_build_object('value', f.value, 'at', f.at)) from sv.worker_figure f), '{}'),
     'loads', coalesce((select jsonb_agg(jsonb_build_object('load_id', l.load_id, 'file', l.file, 'state', l.state, 'phase', l.phase,
         'bytes', l.bytes, 'bytes_total', l.bytes_total, 'lines', l.lines, 'lines_rejected', l.lines_rejected,
-        'lots', l.lots, 'lots_merged', l.lots_merged, 'filed', l.filed, 'note', l.note, 'host', l.host,
+        'lots', l.lots, 'lots_merged', case when l.state = 'loading'
+          then (select count(*) from sv.load_lot b where b.load_id = l.load_id) else l.lots_merged end, 'filed', l.filed, 'note', l.note, 'host', l.host,
         'started_at', l.started_at, 'updated_at', l.updated_at) order by l.started_at desc, l.load_id desc)
       from (select * from sv.load x order by x.started_at desc, x.load_id desc limit 20) l), '[]'))
 $$;

@@ -48,6 +48,7 @@ static void svw_reload(svw_supervisor_t *s);
 /* what signal handlers may touch */
 static volatile sig_atomic_t  svw_stop_flag;
 static volatile sig_atomic_t  svw_reload_flag;
+static volatile sig_atomic_t  svw_child_flag;
 static volatile sig_atomic_t  svw_alarm_seconds;
 
 
@@ -98,7 +99,7 @@ svw_pause(unsigned ms)
     /* between the test and the wait a signal must not get lost */
     sigprocmask(SIG_BLOCK, &block, &old);
 
-    if (!svw_stop_flag && !svw_reload_flag) {
+    if (!svw_stop_flag && !svw_reload_flag && !svw_child_flag) {
         ppoll(NULL, 0, &timeout, &old);
     }
 
@@ -160,6 +161,7 @@ svw_supervise(svw_conf_t *conf, unsigned roles)
             svw_reload(&s);
         }
 
+        svw_child_flag = 0;
         svw_reap(&s);
 
         for (i = 0; i < s.n; i++) {
@@ -208,8 +210,9 @@ svw_on_reload(int signo)
 static void
 svw_on_child(int signo)
 {
-    /* its arrival ends the pause */
     (void) signo;
+
+    svw_child_flag = 1;
 }
 
 
@@ -274,6 +277,7 @@ svw_role_main(svw_supervisor_t *s, unsigned role)
     signal(SIGHUP, SIG_IGN);
     signal(SIGCHLD, SIG_DFL);
     svw_reload_flag = 0;
+    svw_child_flag = 0;
     svw_stop_signals(s->conf->drain_timeout);
 
     switch (role) {
