@@ -322,7 +322,7 @@ svw_reap(svw_supervisor_t *s)
 
         child->start_at = now + child->backoff;
 
-        svw_log(svw_stop_flag ? SVW_LOG_INFO : SVW_LOG_ERROR, "%s (process %d) ended with %s %d%s",
+        svw_log(svw_stop_flag || status == 0 ? SVW_LOG_INFO : SVW_LOG_ERROR, "%s (process %d) ended with %s %d%s",
                 svw_role_word(child->role), (int) pid, WIFSIGNALED(status) ? "signal" : "code",
                 WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status),
                 svw_stop_flag ? "" : "; it is started again");
