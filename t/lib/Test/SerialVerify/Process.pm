@@ -28,6 +28,8 @@ sub start {
     croak "fork: $!" if !defined $pid;
 
     if ($pid == 0) {
+        # prove names directories in it that the servers' user may not be able to reach
+        delete $ENV{PERL5LIB};
         @ENV{keys %{$self->{env}}} = values %{$self->{env}};
         my $ok = open(STDIN, '<', '/dev/null') && open(STDOUT, '>>', $self->{log})
             && open(STDERR, '>&', \*STDOUT) && chdir($self->{cwd} // '/');
