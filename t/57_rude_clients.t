@@ -73,7 +73,8 @@ $sv->start_postgres;
 # A list whose lines wait for a lock, a supply of the same pack behind it, and
 # the gateway is told to stop at once.
 for my $round (1 .. 3) {
-    Test::SerialVerify::wait_for { $sv->get('/status')->{json}{status} eq 'ok' } 'the database to be back';
+    Test::SerialVerify::wait_for { !grep { $_->{ready} < 2 } values %{$sv->get('/status')->{json}{postgres} // {}} }
+        'all connections to be back';
 
     my $locker = $sv->new_dbh;
     $locker->begin_work;
