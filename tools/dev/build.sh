@@ -16,6 +16,12 @@ The module is built against Debian's nginx-dev, out of tree; warnings are errors
 END
 }
 
+# make and nginx's configure split paths at blanks: such a directory gets the name of the descriptor it is open as
+named()
+{
+    if plain_path "$1"; then printf '%s\n' "$1"; else printf '/proc/self/fd/%s\n' "$2"; fi
+}
+
 # configure_module OBJS CFLAGS LDFLAGS: only when the list of sources, the flags or nginx changed
 configure_module()
 {
@@ -24,7 +30,7 @@ configure_module()
     [ -x "$src/configure" ] || die "there is no nginx source under $src (package nginx-dev)"
 
     key=$({
-        printf '%s\n' "$sv_root" "$cflags" "$ldflags" "$src"
+        printf '%s\n' "$sv_root" "$objs" "$cflags" "$ldflags" "$src"
         find ngx_serial_verify_module.c src -name '*.c' 2>/dev/null | grep -v '^src/worker/' | sort
         cat config "$src/conf_flags" "$src/src/core/nginx.h"
     } | sha256sum)
@@ -47,10 +53,10 @@ configure_module()
         . ./conf_flags
         SV_DEPS=compiler ASAN_OPTIONS=detect_leaks=0 \
             ./configure --with-cc-opt="$cflags" --with-ld-opt="$ldflags" \
-                "${NGX_CONF_FLAGS[@]}" --add-dynamic-module="$sv_root" --builddir="$objs"
+                "${NGX_CONF_FLAGS[@]}" --add-dynamic-module="$(named "$sv_root" 5)" --builddir="$objs"
     ) > "$objs/configure.log" 2>&1 || {
         sed -n '/error:/,$p' "$objs/configure.log" >&2
-        die "configuring the module failed, see $objs/configure.log"
+        die "configuring the module failed, see $shown/nginx/configure.log"
     }
 
     # what every object depends on has not changed: a new source file is no reason to compile the others
@@ -75,7 +81,9 @@ configure_module()
 
 build_module()
 {
-    local out=$1 cflags=$2 ldflags=$3 src=${SV_NGINX_SRC:-/usr/share/nginx/src} undefined
+    local shown=$1 cflags=$2 ldflags=$3 src=${SV_NGINX_SRC:-/usr/share/nginx/src} out undefined
+
+    out=$(named "$shown" 6)
 
     configure_module "$out/nginx" "$cflags" "$ldflags"
     make -j "$(jobs_wanted)" -C "$src" --no-print-directory \
@@ -113,13 +121,13 @@ build_all()
     fi
 
     mkdir -p "$out"
-    exec 8> "$out/.lock"
+    exec 5< "$sv_root" 6< "$out" 8> "$out/.lock"
     flock 8
 
-    make -j "$(jobs_wanted)" --no-print-directory BUILD="$out" SAN="$san" -k "${@:-all}" >&2 || failed=1
+    make -j "$(jobs_wanted)" --no-print-directory BUILD="$(named "$out" 6)" SAN="$san" -k "${@:-all}" >&2 || failed=1
     build_module "$out" "$cflags" "$ldflags"
 
-    exec 8>&-
+    exec 5<&- 6<&- 8>&-
     [ "$failed" -eq 0 ] || die "not everything compiles"
 }
 

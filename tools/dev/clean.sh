@@ -36,6 +36,8 @@ clean_main()
 {
     local what=${1:-all} directory
 
+    [ $# -le 1 ] || usage_error "clean: what is \"$2\"?"
+
     case $what in
         all)
             stack_down

@@ -31,6 +31,14 @@ die()  { printf '%s\n' "${red}error:${plain} $*" >&2; exit 1; }
 
 usage_error() { die "$1 (./dev $command --help)"; }
 
+# What make, nginx and libpq take without quotes.
+plain_path()
+{
+    case $1 in
+        *[!A-Za-z0-9_./+-]*) return 1 ;;
+    esac
+}
+
 jobs_wanted() { printf '%s\n' "${SV_JOBS:-$(nproc 2>/dev/null || echo 1)}"; }
 
 is_root() { [ "$(id -u)" -eq 0 ]; }

@@ -2,7 +2,8 @@
 # The private servers: where they live, starting, stopping.
 #
 #   $SV_VAR/ports      which port nginx has
-#   $SV_VAR/state      only when the servers' user cannot reach $SV_VAR: where their files are instead
+#   $SV_VAR/state      only when the servers' user cannot reach $SV_VAR, or its path
+#                      holds a blank or the like: where their files are instead
 #   $SV_VAR/sockets    only when the path is too long for a socket: where the sockets are instead
 #
 # Below the state directory: postgres/ redis/ nginx/ worker/ inbox/ bin/ run/.
@@ -49,14 +50,23 @@ find_state()
 
 make_state()
 {
-    local directory
+    local directory reason
 
     mkdir -p "$SV_VAR"
 
-    if ! remembered state >/dev/null && ! as_server test -x "$SV_VAR"; then
-        directory=$(mktemp -d /var/tmp/sv-XXXXXX)
-        printf '%s\n' "$directory" > "$SV_VAR/state"
-        say "User $(server_user) cannot reach ${SV_VAR}: the servers' files are in $directory"
+    if ! remembered state >/dev/null; then
+        reason=''
+        if ! plain_path "$SV_VAR"; then
+            reason="Not every server takes the path ${SV_VAR}"
+        elif ! as_server test -x "$SV_VAR"; then
+            reason="User $(server_user) cannot reach ${SV_VAR}"
+        fi
+
+        if [ -n "$reason" ]; then
+            directory=$(mktemp -d /var/tmp/sv-XXXXXX)
+            printf '%s\n' "$directory" > "$SV_VAR/state"
+            say "${reason}: the servers' files are in $directory"
+        fi
     fi
 
     find_state
