@@ -191,6 +191,7 @@ create table sv.idempotency (
   code          text,
   alert_id      text,
   repeat        smallint,
+  repeats_left  smallint,
   hint          text,
   primary key (gtin, location_id, key)
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02);

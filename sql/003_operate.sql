@@ -173,6 +173,7 @@ create function sv.operate(
   out code          text,
   out alert_id      text,
   out repeat        smallint,
+  out repeats_left  smallint,
   out hint          text
 )
 language plpgsql volatile security definer
@@ -238,6 +239,7 @@ begin
     code := v_stored.code;
     alert_id := v_stored.alert_id;
     repeat := v_stored.repeat;
+    repeats_left := v_stored.repeats_left;
     hint := v_stored.hint;
     return;
   end loop;
@@ -329,6 +331,7 @@ begin
     elsif v_operation = 'supply' and reason = 'already_supplied_here' then
       if v_pack.repeats < sv.setting_integer('supply_repeats') then
         repeat := v_pack.repeats + 1;
+        repeats_left := sv.setting_integer('supply_repeats') - repeat;
 
         update sv.pack k
         set repeats = operate.repeat
@@ -388,7 +391,7 @@ begin
   set reason = operate.reason, changed = operate.changed, state = operate.state, state_before = operate.state_before,
     version = operate.version, lot = operate.lot, expiry = operate.expiry, pack_location = operate.location_id,
     since_ms = operate.since_ms, at_ms = operate.at_ms, occurred_ms = operate.occurred_ms, code = operate.code,
-    alert_id = operate.alert_id, repeat = operate.repeat, hint = operate.hint
+    alert_id = operate.alert_id, repeat = operate.repeat, repeats_left = operate.repeats_left, hint = operate.hint
   where i.gtin = p_gtin and i.location_id = p_location and i.key = p_key;
 end
 $$;

@@ -409,4 +409,15 @@ subtest 'an operation is told in the client\'s language' => sub {
     answer_is(operate($pack, $here, 'supply', %german), 200, {repeat => 3, warning => qr/^Der n\x{e4}chste Versuch/}, 'its warning too');
 };
 
+
+subtest 'how many repeats are taken is a setting' => sub {
+    $sv->sql(q{update sv.setting set value = '1' where name = 'supply_repeats'});
+    my $pack = fresh();
+
+    operate($pack, $here, 'supply');
+    answer_is(operate($pack, $here, 'supply'), 200, {reason => 'already_supplied_here', repeat => 1, warning => qr/next attempt will be refused/},
+        'the first repeat is the last');
+    answer_is(operate($pack, $here, 'supply'), 409, {reason => 'already_supplied', alert => qr/^IT-/}, 'the second is refused');
+};
+
 $sv->done_testing;

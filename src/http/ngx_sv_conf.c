@@ -257,6 +257,10 @@ ngx_sv_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (value[1].len == 3 && ngx_strncmp(value[1].data, "off", 3) == 0) {
         smcf->redis = 0;
 
+        if (cf->args->nelts > 2) {
+            return "takes no parameters with \"off\"";
+        }
+
     } else {
         rv = ngx_sv_conf_redis_address(cf, smcf, &value[1]);
         if (rv != NGX_CONF_OK) {
@@ -347,6 +351,10 @@ ngx_sv_conf_redis_option(ngx_conf_t *cf, ngx_sv_main_conf_t *smcf, ngx_str_t *va
     ngx_str_t  path;
 
     if (value->len > 9 && ngx_strncmp(value->data, "database=", 9) == 0) {
+        if (smcf->redis_database != 0) {
+            return "has a second database";
+        }
+
         smcf->redis_database = ngx_atoi(value->data + 9, value->len - 9);
 
         if (smcf->redis_database != NGX_ERROR) {

@@ -299,7 +299,7 @@ ngx_sv_render_outcome(sv_json_t *json, const ngx_sv_ctx_t *ctx, const ngx_sv_pac
     if (reason == SV_REASON_ALREADY_SUPPLIED_HERE) {
         sv_json_number(json, "repeat", outcome->repeat);
 
-        if (outcome->repeat >= 3) {
+        if (outcome->repeats_left == 0) {
             sv_json_text(json, "warning", sv_last_repeat_text(ctx->lang));
         }
     }

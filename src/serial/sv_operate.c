@@ -458,6 +458,7 @@ sv_operation_outcome(sv_operation_t *op, const PGresult *result)
     outcome->at = sv_row_number(result, SV_OUTCOME_AT);
     outcome->occurred = sv_row_number(result, SV_OUTCOME_OCCURRED);
     outcome->repeat = (unsigned) sv_row_number(result, SV_OUTCOME_REPEAT);
+    outcome->repeats_left = (unsigned) sv_row_number(result, SV_OUTCOME_REPEATS_LEFT);
     outcome->hint = sv_row_span(result, SV_OUTCOME_HINT).data != NULL;
     sv_copy(outcome->code, sizeof(outcome->code), sv_row_span(result, SV_OUTCOME_CODE));
     sv_copy(outcome->alert, sizeof(outcome->alert), sv_row_span(result, SV_OUTCOME_ALERT));

@@ -59,7 +59,7 @@ typedef struct {
     sv_record_t          record;
     int64_t              at;                /* ms since 1970, when it was first decided */
     int64_t              occurred;
-    unsigned             repeat;
+    unsigned             repeat, repeats_left;      /* of a supply by the same location; 0, 0: none */
     char                 code[8];
     char                 alert[SV_ALERT_ID];
 } sv_outcome_t;

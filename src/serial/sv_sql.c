@@ -19,7 +19,7 @@ const sv_pg_statement_t  sv_sql_statements[SV_SQL_MAX] = {
     [SV_SQL_OPERATE] = {
         "sv_operate",
         "select replayed, reason, changed, state, state_before, version, lot, expiry,"
-        " location_id, since_ms, at_ms, occurred_ms, code, alert_id, repeat, hint"
+        " location_id, since_ms, at_ms, occurred_ms, code, alert_id, repeat, repeats_left, hint"
         " from sv.operate($1::bigint, $2::text, $3::text, $4::date, $5::text, $6::text,"
         " $7::integer, $8::text, $9::text, $10::text, $11::timestamptz, $12::text,"
         " $13::uuid, $14::text)",
