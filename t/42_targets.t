@@ -289,6 +289,16 @@ subtest 'compressed links' => sub {
     answer_is(get('/stem/exMHQle_cZTkAAABqF'), 200, {verified => 1, serial => '6789'}, 'base64url, with a stem');
 };
 
+subtest 'what the sample lets nginx refuse is a problem document too' => sub {
+    my $large = $sv->post('/packs', '[' . ' ' x (1 << 21) . ']', key => $key);
+    is($large->{status}, 413, 'a body that is too large');
+    is($large->{json}{reason}, 'body_too_large', 'by its reason');
+    like($large->{headers}{'content-type'}, qr{^application/problem\+json}, 'as a problem document');
+
+    my $nowhere = $sv->get('/nowhere');
+    is_deeply([$nowhere->{status}, $nowhere->{json}{reason}], [404, 'not_found'], 'a path that is nobody\'s');
+};
+
 is_deeply([seen_in_log($sv, $key)], [], 'no key in a log');
 
 $sv->done_testing;
