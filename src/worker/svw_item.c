@@ -6,6 +6,8 @@
 
 
 #define SVW_DAY_MS        86400000
+#define SVW_TIME_FIRST    (-719162 * (int64_t) SVW_DAY_MS)          /* the year 1 begins */
+#define SVW_TIME_END      (2932897 * (int64_t) SVW_DAY_MS)          /* the year 10000 begins */
 #define SVW_LONGEST_TIME  40            /* what is longer may not be there whole */
 
 
@@ -196,7 +198,8 @@ svw_check_time(sv_span_t text, int64_t *ms)
     *ms = (int64_t) day * SVW_DAY_MS + hour * 3600000 + minute * 60000 + second * 1000 + fraction
           + sign * (int64_t) (oh * 60 + om) * 60000;
 
-    return NULL;
+    /* an offset may lead out of the years that can be stored */
+    return *ms >= SVW_TIME_FIRST && *ms < SVW_TIME_END ? NULL : "event_time_format";
 }
 
 

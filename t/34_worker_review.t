@@ -1,0 +1,64 @@
+#!/usr/bin/perl
+
+# What a second look at the worker found: files that were never done with, locks
+# that made a recall wait, work that grew with the square of the input.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use JSON::PP qw(decode_json);
+use Test::More;
+use Time::HiRes qw(time);
+
+use Test::SerialVerify;
+
+my $gtin  = '09506000134352';
+my $other = '09506000134369';
+my $sv    = Test::SerialVerify->new;
+
+$sv->start_postgres;
+$sv->product($gtin);
+$sv->product($other);
+$sv->start_worker(roles => 'ingest', redis => undef);
+
+
+sub wait_for(&;$$) { goto &Test::SerialVerify::wait_for }    ## no critic (ProhibitSubroutinePrototypes)
+
+
+# deliver, wait until it has left the inbox
+sub feed {
+    my ($name, $content) = @_;
+
+    my $path = $sv->deliver($name, $content);
+    wait_for { !-e $path } "$name to be filed";
+
+    return;
+}
+
+
+# (place, report) of a file that is filed under its own name
+sub filed {
+    my ($name) = @_;
+
+    my $place = $sv->filed($name);
+
+    return ($place, decode_json(Test::SerialVerify::slurp($sv->base . "/inbox/$place/$name.report.json")));
+}
+
+
+subtest 'a time that its offset leads out of the calendar' => sub {
+    feed('time.csv', "gtin,serial,lot,expiry,event_time\n$gtin,A1,A,2030-12-31,9999-12-31T23:59:59-14:00\n"
+        . "$gtin,A2,A,2030-12-31,0001-01-01T00:00:00+14:00\n$gtin,A3,A,2030-12-31,9999-12-31T23:59:59Z\n"
+        . "$gtin,A4,A,2030-12-31,0001-01-01T00:00:00Z\n");
+
+    my ($place, $report) = filed('time.csv');
+
+    is("$place $report->{state} $report->{packs}", 'done partial 2', 'the good lines are loaded');
+    is(join(', ', map { "$_->{line} $_->{reason}" } @{$report->{errors}}), '2 event_time_format, 3 event_time_format', 'the others are told');
+};
+
+
+$sv->done_testing;
