@@ -60,5 +60,18 @@ subtest 'a time that its offset leads out of the calendar' => sub {
     is(join(', ', map { "$_->{line} $_->{reason}" } @{$report->{errors}}), '2 event_time_format, 3 event_time_format', 'the others are told');
 };
 
+subtest 'a file with the name of a report' => sub {
+    my $content = "gtin,serial,lot,expiry\n$gtin,B1,B,2030-12-31\n";
+
+    feed('b.csv.report.json', $content);
+    feed('b.csv', $content =~ s/B1/B2/r);
+
+    my ($kept) = glob $sv->base . '/inbox/done/b.csv.report.json.*-1';
+    is(Test::SerialVerify::slurp($kept // ''), $content, 'it is not replaced by the report of another');
+
+    my ($place, $report) = filed('b.csv');
+    is("$place $report->{file} $report->{packs}", 'done b.csv 1', 'which is where it belongs');
+};
+
 
 $sv->done_testing;

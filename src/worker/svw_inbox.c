@@ -20,6 +20,7 @@ static void svw_inbox_forget(svw_inbox_t *inbox);
 static int svw_inbox_ignored(const char *name);
 static svw_inbox_entry_t *svw_inbox_find(svw_inbox_t *inbox, const char *name);
 static int svw_inbox_ends(const char *name, const char *end);
+static int svw_inbox_is_report(const char *name);
 
 
 int
@@ -149,7 +150,8 @@ svw_inbox_name(const svw_inbox_t *inbox, const svw_inbox_entry_t *entry, int rej
     dir = rejected ? inbox->rejected : inbox->done;
     snprintf(name, NAME_MAX + 1, "%.*s", SVW_INBOX_NAME, entry->name);
 
-    for (try = 0; try < SVW_INBOX_TRIES; try++) {
+    /* a report may come to lie under such a name, and would replace the file */
+    for (try = svw_inbox_is_report(entry->name); try < SVW_INBOX_TRIES; try++) {
         if (try > 0) {
             snprintf(name, NAME_MAX + 1, "%.*s.%d-%u", SVW_INBOX_NAME, entry->name, (int) load_id, try);
         }
@@ -347,4 +349,11 @@ svw_inbox_ends(const char *name, const char *end)
     m = strlen(end);
 
     return n >= m && strcasecmp(name + n - m, end) == 0;
+}
+
+
+static int
+svw_inbox_is_report(const char *name)
+{
+    return svw_inbox_ends(name, ".report.json") || svw_inbox_ends(name, ".report.txt");
 }
