@@ -138,6 +138,7 @@ subtest 'two changes, the first commits last' => sub {
     ok(eval { Test::SerialVerify::wait_for { $second->pg_ready } 'the second', 5 }, 'the second is through');
     within_a_second(sub { $second->pg_result }, 'B1', 'recalled', 'the second');
 
+    $statement->finish;
     $_->disconnect for $first, $second;
 
     # the number of one that was rolled back is missing, and nobody waits for it

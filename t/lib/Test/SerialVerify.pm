@@ -350,7 +350,7 @@ sub new_dbh {
     require DBI;
 
     return DBI->connect('dbi:Pg:dbname=sv;host=' . $self->pg_socket, $user // 'postgres', '',
-        {RaiseError => 1, PrintError => 0, AutoCommit => 1, AutoInactiveDestroy => 1, pg_enable_utf8 => 1});
+        {RaiseError => 1, PrintError => 0, PrintWarn => 0, AutoCommit => 1, AutoInactiveDestroy => 1, pg_enable_utf8 => 1});
 }
 
 
