@@ -551,6 +551,7 @@ create function sv.load_finish(
 returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set enable_nestloop = off                                 -- as many events as packs, and no statistics of either
 as $$
 declare
   v_now  timestamptz := transaction_timestamp();
@@ -573,13 +574,16 @@ begin
     if p_state <> 'rejected' then
       perform sv.stage_check(p_stage);
       execute format(
-        'insert into sv.load_event (identity, facts, load_id, line, at)
+        'with missing as materialized (
+           select distinct s.event
+           from sv.%1$I s
+           where $3 <> ''loaded'' and s.event is not null and not exists (
+             select from sv.load_lot t where t.gtin = s.gtin and t.lot = s.lot and t.load_id = $1)
+         )
+         insert into sv.load_event (identity, facts, load_id, line, at)
          select e.identity, e.facts, $1, e.line, $2
          from sv.%2$I e
-         where e.old is null and ($3 = ''loaded'' or not exists (
-           select from sv.%1$I s
-           where s.event = e.event and not exists (
-             select from sv.load_lot t where t.gtin = s.gtin and t.lot = s.lot and t.load_id = $1)))
+         where e.old is null and not exists (select from missing m where m.event = e.event)
          on conflict (identity) do nothing', p_stage, p_stage || '_event')
       using p_load_id, v_now, p_state;
     end if;

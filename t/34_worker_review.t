@@ -74,4 +74,35 @@ subtest 'a file with the name of a report' => sub {
 };
 
 
+# A load staged by hand: (load, name of the stage)
+sub stage {
+    my ($name, $rows, @bind) = @_;
+
+    my $load = $sv->sql(q{select load_id from sv.load_begin(sha256(convert_to(?, 'UTF8')), ?, 'epcis_json', 1, 'here')}, $name, $name);
+    my $stage = $sv->sql('select sv.stage_open(?)', $load);
+
+    $sv->sql("insert into sv.$stage (gtin, line, expiry, event, serial, lot) $rows", @bind);
+
+    return ($load, $stage);
+}
+
+subtest 'as many events as packs, and one of them bad' => sub {
+    my $n = 200_000;
+    my ($load, $stage) = stage('events', q{select 9506000134352, g, '2030-12-31', g, 'C' || g, 'C' || g % 2 from generate_series(1, ?::integer) g}, $n);
+
+    $sv->sql("insert into sv.${stage}_event select g, g, sha256(convert_to(g::text, 'UTF8')), '' from generate_series(1, ?::integer) g", $n);
+    $sv->sql('select sv.stage_ready(?, ?)', $load, $stage);
+
+    # one of the two lots is merged, as if the product of the other were unknown
+    is($sv->sql('select outcome from sv.merge_lot(?, ?, 1, gen_random_uuid())', $load, $stage), 'merged', 'one lot');
+
+    $sv->sql(q{set statement_timeout = '30s'});
+    my $done = eval { $sv->sql(q{select sv.load_finish(?, ?, 'partial', null, 1, 1, 1, 0, 1, '{}', '[]')}, $load, $stage); 1 };
+    $sv->sql('reset statement_timeout');
+
+    ok($done, 'the load ends');
+    is($sv->sql('select count(*) from sv.load_event where load_id = ?', $load), $n / 2, 'the events of the merged lot are done, the others are not');
+};
+
+
 $sv->done_testing;
