@@ -453,9 +453,14 @@ begin
   repeated := v_lot.lines - new_packs - contradictions;
 
   if new_packs > 0 or repeated > 0 then
-    insert into sv.lot as l (gtin, lot, expiry)
+    -- a row that is merely found must not be locked: a recall may be waiting for it
+    insert into sv.lot (gtin, lot, expiry)
     values (v_lot.gtin, v_lot.lot, v_lot.expiry)
-    on conflict (gtin, lot) do update set expiry = excluded.expiry where l.expiry is null;
+    on conflict (gtin, lot) do nothing;
+
+    update sv.lot l
+    set expiry = v_lot.expiry
+    where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry is null;
 
     select l.expiry into v_known from sv.lot l where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
   end if;

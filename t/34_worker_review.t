@@ -104,5 +104,28 @@ subtest 'as many events as packs, and one of them bad' => sub {
     is($sv->sql('select count(*) from sv.load_event where load_id = ?', $load), $n / 2, 'the events of the merged lot are done, the others are not');
 };
 
+subtest 'a load does not hold a lot that is known' => sub {
+    $sv->sql(q{insert into sv.lot (gtin, lot, expiry) values (?, 'D', '2030-12-31')}, $gtin);
+
+    my ($load, $stage) = stage('lot', q{select 9506000134352, 1, '2030-12-31', null, 'D1', 'D'});
+    $sv->sql('select sv.stage_ready(?, ?)', $load, $stage);
+
+    $sv->dbh->begin_work;
+    is($sv->sql('select outcome from sv.merge_lot(?, ?, 1, gen_random_uuid())', $load, $stage), 'merged', 'merged, not committed');
+
+    my $recall = $sv->new_dbh;
+    $recall->do(q{set lock_timeout = '2s'});
+    ok(eval { $recall->do(q{select sv.recall_lot(9506000134352, 'D', 'found broken')}) }, 'a recall does not wait for it') or diag($@);
+    $recall->disconnect;
+
+    $sv->dbh->commit;
+    is($sv->sql('select recalled_at is not null from sv.lot where lot = ?', 'D'), 1, 'recalled');
+
+    $sv->sql('select sv.stage_drop(?)', $stage);
+    $sv->sql(q{select sv.recall_lot(9506000134352, 'E', 'before it was loaded')});
+    feed('e.csv', "gtin,serial,lot,expiry\n$gtin,E1,E,2030-12-31\n");
+    is($sv->sql(q{select expiry from sv.lot where lot = 'E'}), '2030-12-31', 'one that was recalled before becomes known');
+};
+
 
 $sv->done_testing;
