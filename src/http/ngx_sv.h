@@ -287,6 +287,14 @@ typedef struct {
     char                 alert[SV_ALERT_ID];
 } ngx_sv_judgement_t;
 
+void ngx_sv_looked_up(ngx_sv_worker_t *worker, ngx_sv_ctx_t *ctx, const sv_lookup_result_t *result,
+    ngx_sv_pool_e pool);
+
+/* NULL: not asked, no handler will be called; the verdict stands without it */
+sv_pg_query_t *ngx_sv_ask_hint(sv_pg_pool_t *pool, const ngx_sv_pack_t *pack,
+    sv_pg_reply_pt handler, void *data);
+ngx_uint_t ngx_sv_hinted(const sv_pg_reply_t *reply);
+
 void ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack_t *pack,
     const sv_lookup_result_t *result, ngx_sv_judgement_t *judgement);
 

@@ -18,6 +18,7 @@
 typedef enum {
     NGX_SV_LINE_WAITING = 0,
     NGX_SV_LINE_LOOKUP,
+    NGX_SV_LINE_HINT,                       /* judged; a scanner's setting may explain it */
     NGX_SV_LINE_OPERATION,
     NGX_SV_LINE_DONE
 } ngx_sv_line_stage_e;
@@ -32,9 +33,11 @@ typedef struct {
     ngx_sv_order_t         order;
     union {
         sv_lookup_t       *lookup;
+        sv_pg_query_t     *hint;
         sv_operation_t    *operation;
     } u;
     ngx_uint_t             kind;            /* which member of `result' */
+    ngx_uint_t             hint;            /* of a verdict */
     union {
         ngx_sv_problem_t   problem;
         ngx_sv_judgement_t judgement;
@@ -58,6 +61,8 @@ static void ngx_sv_bulk_fill(ngx_sv_bulk_op_t *bulk);
 static void ngx_sv_line_start(ngx_sv_line_t *line);
 static void ngx_sv_line_unavailable(ngx_sv_line_t *line);
 static void ngx_sv_line_looked_up(void *data, const sv_lookup_result_t *result);
+static void ngx_sv_line_hinted(void *data, const sv_pg_reply_t *reply);
+static void ngx_sv_line_forget(ngx_sv_line_t *line);
 static void ngx_sv_line_decided(void *data, const sv_outcome_t *outcome);
 static void ngx_sv_line_done(ngx_sv_line_t *line);
 static ngx_int_t ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk, ngx_http_request_t *r);
@@ -238,6 +243,8 @@ ngx_sv_line_looked_up(void *data, const sv_lookup_result_t *result)
     worker = ngx_sv_worker();
     ctx = ngx_http_get_module_ctx(line->bulk->op.r, ngx_serial_verify_module);
 
+    ngx_sv_looked_up(worker, ctx, result, NGX_SV_POOL_BULK);
+
     if (result->status == SV_LOOKUP_UNAVAILABLE) {
         ngx_sv_count(NGX_SV_VERIFY_FAILED);
         ngx_sv_line_unavailable(line);
@@ -249,7 +256,50 @@ ngx_sv_line_looked_up(void *data, const sv_lookup_result_t *result)
     line->status = sv_reason_row(line->result.judgement.reason)->verify_status;
     ngx_sv_count_reason(line->result.judgement.reason);
 
+    if (line->result.judgement.hint_wanted) {
+        line->stage = NGX_SV_LINE_HINT;
+        line->u.hint = ngx_sv_ask_hint(worker->pool[NGX_SV_POOL_BULK], &line->pack,
+                                       ngx_sv_line_hinted, line);
+
+        if (line->u.hint != NULL) {
+            return;
+        }
+    }
+
     ngx_sv_line_done(line);
+}
+
+
+static void
+ngx_sv_line_hinted(void *data, const sv_pg_reply_t *reply)
+{
+    ngx_sv_line_t  *line = data;
+
+    line->hint = ngx_sv_hinted(reply);
+    ngx_sv_line_done(line);
+}
+
+
+static void
+ngx_sv_line_forget(ngx_sv_line_t *line)
+{
+    switch (line->stage) {
+
+    case NGX_SV_LINE_LOOKUP:
+        sv_verify_forget(line->u.lookup);
+        break;
+
+    case NGX_SV_LINE_HINT:
+        sv_pg_forget(line->u.hint);
+        break;
+
+    case NGX_SV_LINE_OPERATION:
+        sv_operate_forget(line->u.operation);
+        break;
+
+    default: /* waiting, done */
+        break;
+    }
 }
 
 
@@ -353,7 +403,7 @@ ngx_sv_line_render(sv_json_t *json, const ngx_sv_ctx_t *ctx, ngx_sv_line_t *line
     switch (line->kind) {
 
     case NGX_SV_LINE_VERDICT:
-        ngx_sv_render_verdict(json, ctx, &line->pack, &line->result.judgement, 0);
+        ngx_sv_render_verdict(json, ctx, &line->pack, &line->result.judgement, line->hint);
         break;
 
     case NGX_SV_LINE_OUTCOME:
@@ -394,13 +444,15 @@ ngx_sv_bulk_expired(ngx_sv_op_t *op)
             continue;
         }
 
-        if (line->stage == NGX_SV_LINE_LOOKUP) {
-            sv_verify_forget(line->u.lookup);
+        ngx_sv_line_forget(line);
 
-        } else if (line->stage == NGX_SV_LINE_OPERATION) {
-            sv_operate_forget(line->u.operation);
+        if (line->stage == NGX_SV_LINE_HINT) {
+            /* the verdict stands without it */
+            ngx_sv_line_done(line);
+            continue;
+        }
 
-        } else {
+        if (line->stage == NGX_SV_LINE_WAITING) {
             bulk->under_way++;
         }
 
@@ -415,20 +467,12 @@ static void
 ngx_sv_bulk_release(ngx_sv_op_t *op)
 {
     ngx_uint_t         i;
-    ngx_sv_line_t     *line;
     ngx_sv_bulk_op_t  *bulk;
 
     bulk = (ngx_sv_bulk_op_t *) op;
 
     for (i = 0; i < bulk->n; i++) {
-        line = &bulk->line[i];
-
-        if (line->stage == NGX_SV_LINE_LOOKUP) {
-            sv_verify_forget(line->u.lookup);
-
-        } else if (line->stage == NGX_SV_LINE_OPERATION) {
-            sv_operate_forget(line->u.operation);
-        }
+        ngx_sv_line_forget(&bulk->line[i]);
     }
 
     ngx_sv_worker()->bulk_requests--;

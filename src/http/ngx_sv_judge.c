@@ -81,3 +81,78 @@ ngx_sv_judge_alert(const ngx_sv_ctx_t *ctx, ngx_sv_judgement_t *judgement)
         judgement->alert[0] = '\0';
     }
 }
+
+
+/* Where the record came from, for the counters, the log, and the answer when the truth cannot be asked. */
+void
+ngx_sv_looked_up(ngx_sv_worker_t *worker, ngx_sv_ctx_t *ctx, const sv_lookup_result_t *result,
+    ngx_sv_pool_e pool)
+{
+    sv_pg_stats_t  pg;
+
+    if (result->coalesced && result->source != SV_SOURCE_MEMORY) {
+        ngx_sv_count(NGX_SV_COALESCED);
+    }
+
+    switch (result->source) {
+
+    case SV_SOURCE_CACHE:
+        ngx_sv_count(NGX_SV_SOURCE_CACHE);
+        ctx->source = "cache";
+
+        sv_pg_stats(worker->pool[pool], &pg);
+
+        if (pg.ready == 0) {
+            ctx->stale = 1;
+        }
+
+        break;
+
+    case SV_SOURCE_MEMORY:
+        ngx_sv_count(NGX_SV_SOURCE_MEMORY);
+        ctx->source = "memory";
+        break;
+
+    case SV_SOURCE_DATABASE:
+        ngx_sv_count(NGX_SV_SOURCE_DATABASE);
+        ctx->source = "database";
+        break;
+
+    case SV_SOURCE_NONE:
+        ngx_sv_count(NGX_SV_SOURCE_NONE);
+        break;
+    }
+}
+
+
+sv_pg_query_t *
+ngx_sv_ask_hint(sv_pg_pool_t *pool, const ngx_sv_pack_t *pack, sv_pg_reply_pt handler, void *data)
+{
+    u_char       gtin[NGX_INT64_LEN + 1], serial[SV_SERIAL_MAX + 1], lot[SV_LOT_MAX + 1];
+    const char  *params[3];
+
+    *ngx_sprintf(gtin, "%uL", pack->gtin) = '\0';
+    *ngx_cpymem(serial, pack->serial, pack->serial_len) = '\0';
+    *ngx_cpymem(lot, pack->lot, pack->lot_len) = '\0';
+
+    params[0] = (char *) gtin;
+    params[1] = (char *) serial;
+    params[2] = pack->lot_given ? (char *) lot : NULL;
+
+    return sv_pg_query(pool, SV_SQL_HINT, params, handler, data);
+}
+
+
+ngx_uint_t
+ngx_sv_hinted(const sv_pg_reply_t *reply)
+{
+    if (reply->status != SV_PG_OK || PQntuples(reply->result) != 1
+        || PQgetisnull(reply->result, 0, 0))
+    {
+        return 0;
+    }
+
+    ngx_sv_count(NGX_SV_HINTS);
+
+    return 1;
+}

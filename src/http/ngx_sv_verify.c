@@ -24,7 +24,6 @@ typedef struct {
 
 
 static void ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result);
-static ngx_int_t ngx_sv_verify_ask_hint(ngx_sv_verify_op_t *vop, ngx_sv_ctx_t *ctx);
 static void ngx_sv_verify_hinted(void *data, const sv_pg_reply_t *reply);
 static void ngx_sv_verify_done(ngx_sv_verify_op_t *vop, ngx_uint_t hint);
 static void ngx_sv_verify_answer(ngx_sv_verify_op_t *vop, ngx_uint_t hint);
@@ -105,7 +104,6 @@ ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result)
 {
     ngx_sv_verify_op_t  *vop = data;
 
-    sv_pg_stats_t        pg;
     ngx_sv_ctx_t        *ctx;
     ngx_sv_worker_t     *worker;
 
@@ -114,68 +112,26 @@ ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result)
 
     ctx = ngx_http_get_module_ctx(vop->op.r, ngx_serial_verify_module);
 
-    if (result->coalesced && result->source != SV_SOURCE_MEMORY) {
-        ngx_sv_count(NGX_SV_COALESCED);
-    }
+    ngx_sv_looked_up(worker, ctx, result, NGX_SV_POOL_READ);
 
     if (result->status == SV_LOOKUP_UNAVAILABLE) {
-        ngx_sv_count(NGX_SV_SOURCE_NONE);
         ngx_sv_verify_done(vop, 0);
         return;
     }
 
-    if (result->source == SV_SOURCE_CACHE) {
-        ngx_sv_count(NGX_SV_SOURCE_CACHE);
-        ctx->source = "cache";
-
-        /* the truth cannot be asked at the moment, and the answer says so */
-        sv_pg_stats(worker->pool[NGX_SV_POOL_READ], &pg);
-
-        if (pg.ready == 0) {
-            ctx->stale = 1;
-        }
-
-    } else if (result->source == SV_SOURCE_MEMORY) {
-        ngx_sv_count(NGX_SV_SOURCE_MEMORY);
-        ctx->source = "memory";
-
-    } else {
-        ngx_sv_count(NGX_SV_SOURCE_DATABASE);
-        ctx->source = "database";
-    }
-
     ngx_sv_judge(worker, ctx, &ctx->pack, result, &vop->judgement);
 
-    if (vop->judgement.hint_wanted && ngx_sv_verify_ask_hint(vop, ctx) == NGX_OK) {
-        return;
+    if (vop->judgement.hint_wanted) {
+        vop->stage = NGX_SV_VERIFY_HINT;
+        vop->hint = ngx_sv_ask_hint(worker->pool[NGX_SV_POOL_READ], &ctx->pack,
+                                    ngx_sv_verify_hinted, vop);
+
+        if (vop->hint != NULL) {
+            return;
+        }
     }
 
     ngx_sv_verify_done(vop, 0);
-}
-
-
-static ngx_int_t
-ngx_sv_verify_ask_hint(ngx_sv_verify_op_t *vop, ngx_sv_ctx_t *ctx)
-{
-    u_char            gtin[NGX_INT64_LEN + 1], serial[SV_SERIAL_MAX + 1], lot[SV_LOT_MAX + 1];
-    const char       *params[3];
-    ngx_sv_worker_t  *worker;
-
-    worker = ngx_sv_worker();
-
-    *ngx_sprintf(gtin, "%uL", ctx->pack.gtin) = '\0';
-    *ngx_cpymem(serial, ctx->pack.serial, ctx->pack.serial_len) = '\0';
-    *ngx_cpymem(lot, ctx->pack.lot, ctx->pack.lot_len) = '\0';
-
-    params[0] = (char *) gtin;
-    params[1] = (char *) serial;
-    params[2] = ctx->pack.lot_given ? (char *) lot : NULL;
-
-    vop->hint = sv_pg_query(worker->pool[NGX_SV_POOL_READ], SV_SQL_HINT, params,
-                            ngx_sv_verify_hinted, vop);
-    vop->stage = NGX_SV_VERIFY_HINT;
-
-    return vop->hint != NULL ? NGX_OK : NGX_DECLINED;
 }
 
 
@@ -184,18 +140,9 @@ ngx_sv_verify_hinted(void *data, const sv_pg_reply_t *reply)
 {
     ngx_sv_verify_op_t  *vop = data;
 
-    ngx_uint_t           hint;
-
     vop->hint = NULL;
 
-    hint = reply->status == SV_PG_OK && PQntuples(reply->result) == 1
-           && !PQgetisnull(reply->result, 0, 0);
-
-    if (hint) {
-        ngx_sv_count(NGX_SV_HINTS);
-    }
-
-    ngx_sv_verify_done(vop, hint);
+    ngx_sv_verify_done(vop, ngx_sv_hinted(reply));
 }
 
 
