@@ -113,7 +113,7 @@ my @requests = (
     ['a bad body', [POST => $link, key => $key, idempotency => 'k', body => '{'], {malformed => ''}],
     ['a wrong key', [GET => $link, key => 'k' x 30], {unauthorized => ''}],
     ['a list', [POST => '/packs', key => $key, body => [{scan => '(01)09506000134352(21)SERIAL-3'}, {scan => '(01)09506000134352(21)SERIAL-2(10)LOT1(17)301231',
-        operation => 'supply', key => 'k9'}, {scan => 'x'}]], {bulk_requests => '', operations => 'result="changed"', verdicts => 'result="verified"'},
+        operation => 'supply', key => 'k9'}, {scan => 'x'}]], {bulk_requests => '', operations => 'result="changed"', verdicts => 'result="verified"', lookups => 'source="database"'},
         {$total->('bulk_lines') => 2}],
     ['nothing of ours', [GET => '/elsewhere'], {}],
 );
