@@ -88,12 +88,44 @@ sub signal {
 }
 
 
-# The whole server stands still (and goes on).
+# The whole server stands still (and goes on).  The parent first, so that it has
+# no more children than are seen; and a signal that was sent has not yet arrived.
 sub pause {
     my ($self) = @_;
 
-    kill('STOP', $self->{pid}, $self->children);
+    stop_now($self->{pid});
+    stop_now($self->children);
+
     return;
+}
+
+
+sub stop_now {
+    my @left = @_;
+
+    my $end = time + 10;
+
+    kill 'STOP', @left;
+
+    while (@left && time < $end) {
+        @left = grep { (state_of($_) // 'Z') !~ /^[TZ]$/ } @left;
+        sleep 0.001 if @left;
+    }
+
+    croak "not stopped: @left" if @left;
+
+    return;
+}
+
+
+# The letter of ps; T: stopped, Z: dead
+sub state_of {
+    my ($pid) = @_;
+
+    open(my $fh, '<', "/proc/$pid/stat") or return;
+    my $line = <$fh> // return;
+
+    return ($line =~ /^\d+ \(.*\) (\S)/s)[0];
 }
 
 
