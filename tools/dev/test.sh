@@ -80,6 +80,27 @@ run_perl()
     SV_BUILD=$out prove --timer -j "$jobs" -I t/lib "$@"
 }
 
+# Another module that brings its own hiredis, for t/56: unpacked, not installed,
+# as an installed module would be loaded by the machine's own nginx.
+unpack_nchan()
+{
+    local home=$SV_BUILD/nchan
+
+    if [ -z "${SV_NCHAN_MODULE:-}" ]; then
+        if [ ! -d "$home/usr" ]; then
+            mkdir -p "$home"
+            (
+                cd "$home"
+                apt-get -q -o APT::Sandbox::User=root download libnginx-mod-nchan > apt.log 2>&1
+                dpkg -x libnginx-mod-nchan_*.deb .
+            ) || warn "libnginx-mod-nchan cannot be had: t/56 leaves it out"
+        fi
+
+        SV_NCHAN_MODULE=$home/usr/lib/nginx/modules/ngx_nchan_module.so
+        export SV_NCHAN_MODULE
+    fi
+}
+
 test_main()
 {
     local all=no variant=asan out units=() files=() arg failed=0 given=no
@@ -114,6 +135,10 @@ test_main()
     build_all "$variant" all unit
     if [ "$all" = yes ]; then
         build_all plain
+    fi
+
+    if [ "$given" = no ]; then
+        unpack_nchan
     fi
 
     if [ "${#units[@]}" -gt 0 ]; then
