@@ -658,8 +658,11 @@ test_nonsense(void **state)
         "replace $-7\\r\\n", "replace :12x\\r\\n", "replace $5\\r\\nabcdefg\\r\\n",
         "replace *99999999999999999999\\r\\n", "replace *2147483647\\r\\n",
         "replace *65537\\r\\n",
+#if (HIREDIS_MAJOR == 0)
+        /* deeper than its parser goes; later ones have no limit */
         ("replace *1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n*1\\r\\n"
          "*1\\r\\n*1\\r\\n*1\\r\\n:1\\r\\n")
+#endif
     };
 
     f = *state;
