@@ -87,7 +87,7 @@ sub stage {
 }
 
 subtest 'as many events as packs, and one of them bad' => sub {
-    my $n = 200_000;
+    my $n = 300_000;
     my ($load, $stage) = stage('events', q{select 9506000134352, g, '2030-12-31', g, 'C' || g, 'C' || g % 2 from generate_series(1, ?::integer) g}, $n);
 
     $sv->sql("insert into sv.${stage}_event select g, g, sha256(convert_to(g::text, 'UTF8')), '' from generate_series(1, ?::integer) g", $n);
@@ -125,6 +125,31 @@ subtest 'a load does not hold a lot that is known' => sub {
     $sv->sql(q{select sv.recall_lot(9506000134352, 'E', 'before it was loaded')});
     feed('e.csv', "gtin,serial,lot,expiry\n$gtin,E1,E,2030-12-31\n");
     is($sv->sql(q{select expiry from sv.lot where lot = 'E'}), '2030-12-31', 'one that was recalled before becomes known');
+};
+
+subtest 'one look into the inbox serves for many files' => sub {
+    my $csv = "gtin,serial,lot,expiry\n$gtin,F%d,F%d,2030-12-31\n";
+    my $hold = $sv->new_dbh;
+
+    $sv->stop('worker');
+    $hold->begin_work;
+    $hold->do(q{insert into sv.lot (gtin, lot) values (?, 'F1')}, undef, $gtin);
+    $sv->deliver("f$_.csv", sprintf $csv, $_, $_) for 1 .. 3;
+    $sv->start_worker(roles => 'ingest', redis => undef, scan_interval => '1h');
+    wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker' and wait_event_type = 'Lock'}) } 'the first file';
+
+    # another look would put it before the second
+    my $late = $sv->write_file('.f4.csv', sprintf $csv, 4, 4);
+    utime 1, 1, $late;
+    rename $late, $sv->base . '/inbox/f4.csv' or die $!;
+    $hold->rollback;
+    $hold->disconnect;
+
+    wait_for { $sv->sql(q{select count(*) from sv.load where file ~ '^f[1-4].csv' and filed}) == 4 } 'the files';
+    is($sv->sql(q{select string_agg(file, ' ' order by load_id) from sv.load where file ~ '^f[1-4].csv'}), 'f1.csv f2.csv f3.csv f4.csv', 'those that were seen come first');
+
+    $sv->stop('worker');
+    $sv->start_worker(roles => 'ingest', redis => undef);
 };
 
 

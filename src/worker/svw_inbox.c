@@ -15,6 +15,7 @@
 
 static int svw_inbox_dir(const char *what, const char *path, int make);
 static int svw_inbox_device(const svw_inbox_t *inbox);
+static svw_inbox_entry_t *svw_inbox_due(svw_inbox_t *inbox, unsigned *wait);
 static int svw_inbox_scan(svw_inbox_t *inbox);
 static void svw_inbox_forget(svw_inbox_t *inbox);
 static int svw_inbox_ignored(const char *name);
@@ -28,6 +29,7 @@ svw_inbox_open(svw_inbox_t *inbox, svw_conf_t *conf)
 {
     inbox->conf = conf;
     inbox->n = 0;
+    inbox->scanned = 0;
     inbox->done = inbox->rejected = -1;
 
     inbox->inbox = svw_inbox_dir("inbox", conf->inbox, 0);
@@ -64,48 +66,23 @@ svw_inbox_close(svw_inbox_t *inbox)
 }
 
 
+/* One look serves for all that is due meanwhile: many small files do not cost a look each. */
 svw_inbox_entry_t *
 svw_inbox_next(svw_inbox_t *inbox, unsigned *wait)
 {
-    int64_t             now, due, soonest;
-    unsigned            i;
-    svw_inbox_entry_t  *entry, *best;
+    svw_inbox_entry_t  *entry;
+
+    if (svw_now_ms() - inbox->scanned < inbox->conf->scan_interval) {
+        entry = svw_inbox_due(inbox, wait);
+
+        if (entry != NULL) {
+            return entry;
+        }
+    }
 
     *wait = inbox->conf->scan_interval;
 
-    if (svw_inbox_scan(inbox) != 0) {
-        return NULL;
-    }
-
-    now = svw_now_ms();
-    soonest = *wait;
-    best = NULL;
-
-    for (i = 0; i < inbox->n; i++) {
-        entry = &inbox->entry[i];
-        due = entry->since + inbox->conf->settle;
-
-        if (entry->not_before > due) {
-            due = entry->not_before;
-        }
-
-        if (due > now) {
-            soonest = due - now < soonest ? due - now : soonest;
-            continue;
-        }
-
-        if (best == NULL || entry->mtime.tv_sec < best->mtime.tv_sec
-            || (entry->mtime.tv_sec == best->mtime.tv_sec
-                && (entry->mtime.tv_nsec < best->mtime.tv_nsec
-                    || (entry->mtime.tv_nsec == best->mtime.tv_nsec && strcmp(entry->name, best->name) < 0))))
-        {
-            best = entry;
-        }
-    }
-
-    *wait = soonest > 10 ? (unsigned) soonest : 10;
-
-    return best;
+    return svw_inbox_scan(inbox) == 0 ? svw_inbox_due(inbox, wait) : NULL;
 }
 
 
@@ -229,6 +206,46 @@ svw_inbox_device(const svw_inbox_t *inbox)
 }
 
 
+/* The oldest that is complete. */
+static svw_inbox_entry_t *
+svw_inbox_due(svw_inbox_t *inbox, unsigned *wait)
+{
+    int64_t             now, due, soonest;
+    unsigned            i;
+    svw_inbox_entry_t  *entry, *best;
+
+    now = svw_now_ms();
+    soonest = inbox->conf->scan_interval;
+    best = NULL;
+
+    for (i = 0; i < inbox->n; i++) {
+        entry = &inbox->entry[i];
+        due = entry->since + inbox->conf->settle;
+
+        if (entry->not_before > due) {
+            due = entry->not_before;
+        }
+
+        if (due > now) {
+            soonest = due - now < soonest ? due - now : soonest;
+            continue;
+        }
+
+        if (best == NULL || entry->mtime.tv_sec < best->mtime.tv_sec
+            || (entry->mtime.tv_sec == best->mtime.tv_sec
+                && (entry->mtime.tv_nsec < best->mtime.tv_nsec
+                    || (entry->mtime.tv_nsec == best->mtime.tv_nsec && strcmp(entry->name, best->name) < 0))))
+        {
+            best = entry;
+        }
+    }
+
+    *wait = soonest > 10 ? (unsigned) soonest : 10;
+
+    return best;
+}
+
+
 /* Files beyond the limit wait until there is room: those that are known move on. */
 static int
 svw_inbox_scan(svw_inbox_t *inbox)
@@ -285,12 +302,14 @@ svw_inbox_scan(svw_inbox_t *inbox)
             entry->inode = st.st_ino;
             entry->mtime = st.st_mtim;
             entry->since = svw_now_ms();
+            entry->not_before = 0;
         }
     }
 
     closedir(dir);
 
     svw_inbox_forget(inbox);
+    inbox->scanned = svw_now_ms();
 
     return 0;
 }

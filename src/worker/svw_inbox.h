@@ -24,13 +24,14 @@ typedef struct {
     ino_t            inode;
     struct timespec  mtime;
     int64_t          since;             /* unchanged since, monotonic ms */
-    int64_t          not_before;        /* after a failure */
+    int64_t          not_before;        /* after a failure, or done with */
     int              seen;              /* in this round */
 } svw_inbox_entry_t;
 
 typedef struct {
     svw_conf_t         *conf;
     int                 inbox, done, rejected;      /* directories, -1 not open */
+    int64_t             scanned;                    /* when the directory was last looked at, monotonic ms */
     unsigned            n;
     svw_inbox_entry_t   entry[SVW_INBOX_FILES];
 } svw_inbox_t;

@@ -87,7 +87,8 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
     {
         entry->not_before = svw_now_ms() + SVW_INGEST_LATER;
 
-    } else if (rc == SVW_FILE_AGAIN) {
+    } else {
+        /* to be tried again, or gone at the next look */
         entry->not_before = svw_now_ms() + inbox->conf->scan_interval;
     }
 
