@@ -5,77 +5,63 @@
 #include "ngx_sv.h"
 
 
-typedef enum {
-    NGX_SV_VAR_REASON,
-    NGX_SV_VAR_SOURCE,
-    NGX_SV_VAR_ALERT,
-    NGX_SV_VAR_CHANGED,
-    NGX_SV_VAR_OPERATION,
-    NGX_SV_VAR_GTIN,
-    NGX_SV_VAR_LOCATION,
-    NGX_SV_VAR_ROLE,
-    NGX_SV_VAR_ENTRY_MODE,
-    NGX_SV_VAR_STALE,
-    NGX_SV_VAR_REQUEST_ID
-} ngx_sv_variable_e;
+/* Empty: the variable is not found. `buf' has room for a GTIN. */
+typedef ngx_str_t (*ngx_sv_variable_pt)(ngx_sv_ctx_t *ctx, u_char buf[14]);
+
+typedef struct {
+    ngx_str_t           name;
+    ngx_sv_variable_pt  get;
+} ngx_sv_variable_t;
 
 
 static ngx_int_t ngx_sv_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data);
+static ngx_str_t ngx_sv_variable_text(const char *text);
+static ngx_str_t ngx_sv_variable_reason(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_source(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_alert(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_changed(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_operation(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_gtin(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_location(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_role(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_entry_mode(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_stale(ngx_sv_ctx_t *ctx, u_char buf[14]);
+static ngx_str_t ngx_sv_variable_request_id(ngx_sv_ctx_t *ctx, u_char buf[14]);
 
 
-static ngx_http_variable_t  ngx_sv_variables[] = {
-
-    { ngx_string("serial_verify_reason"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_REASON, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_source"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_SOURCE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_alert"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_ALERT, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_changed"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_CHANGED, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_operation"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_OPERATION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_gtin"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_GTIN, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_location"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_LOCATION, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_role"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_ROLE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_entry_mode"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_ENTRY_MODE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_stale"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_STALE, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-    { ngx_string("serial_verify_request_id"), NULL, ngx_sv_variable,
-      NGX_SV_VAR_REQUEST_ID, NGX_HTTP_VAR_NOCACHEABLE, 0 },
-
-      ngx_http_null_variable
+static const ngx_sv_variable_t  ngx_sv_variables[] = {
+    { ngx_string("serial_verify_reason"), ngx_sv_variable_reason },
+    { ngx_string("serial_verify_source"), ngx_sv_variable_source },
+    { ngx_string("serial_verify_alert"), ngx_sv_variable_alert },
+    { ngx_string("serial_verify_changed"), ngx_sv_variable_changed },
+    { ngx_string("serial_verify_operation"), ngx_sv_variable_operation },
+    { ngx_string("serial_verify_gtin"), ngx_sv_variable_gtin },
+    { ngx_string("serial_verify_location"), ngx_sv_variable_location },
+    { ngx_string("serial_verify_role"), ngx_sv_variable_role },
+    { ngx_string("serial_verify_entry_mode"), ngx_sv_variable_entry_mode },
+    { ngx_string("serial_verify_stale"), ngx_sv_variable_stale },
+    { ngx_string("serial_verify_request_id"), ngx_sv_variable_request_id },
 };
 
 
 ngx_int_t
 ngx_sv_add_variables(ngx_conf_t *cf)
 {
-    ngx_http_variable_t  *var, *v;
+    ngx_str_t             name;
+    ngx_uint_t            i;
+    ngx_http_variable_t  *var;
 
-    for (v = ngx_sv_variables; v->name.len; v++) {
-        var = ngx_http_add_variable(cf, &v->name, v->flags);
+    for (i = 0; i < sizeof(ngx_sv_variables) / sizeof(ngx_sv_variables[0]); i++) {
+        name = ngx_sv_variables[i].name;
+
+        var = ngx_http_add_variable(cf, &name, NGX_HTTP_VAR_NOCACHEABLE);
         if (var == NULL) {
             return NGX_ERROR;
         }
 
-        var->get_handler = v->get_handler;
-        var->data = v->data;
+        var->get_handler = ngx_sv_variable;
+        var->data = i;
     }
 
     return NGX_OK;
@@ -85,9 +71,8 @@ ngx_sv_add_variables(ngx_conf_t *cf)
 static ngx_int_t
 ngx_sv_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
 {
-    u_char        *gtin;
+    u_char         buf[14];
     ngx_str_t      value;
-    const char    *text;
     ngx_sv_ctx_t  *ctx;
 
     v->not_found = 1;
@@ -97,80 +82,17 @@ ngx_sv_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t d
         return NGX_OK;
     }
 
-    text = NULL;
-    ngx_str_null(&value);
-
-    switch ((ngx_sv_variable_e) data) {
-
-    case NGX_SV_VAR_REASON:
-        text = ctx->reason;
-        break;
-
-    case NGX_SV_VAR_SOURCE:
-        text = ctx->source;
-        break;
-
-    case NGX_SV_VAR_ALERT:
-        text = ctx->alert[0] != '\0' ? (char *) ctx->alert : NULL;
-        break;
-
-    case NGX_SV_VAR_CHANGED:
-        text = ctx->changed ? "1" : "0";
-        break;
-
-    case NGX_SV_VAR_OPERATION:
-        text = ctx->order.operation != NULL ? ctx->order.operation : "verify";
-        break;
-
-    case NGX_SV_VAR_LOCATION:
-        text = ctx->location.role != SV_ROLE_NONE ? ctx->location.gln : NULL;
-        break;
-
-    case NGX_SV_VAR_ROLE:
-        text = ctx->location.role != SV_ROLE_NONE ? sv_role_word(ctx->location.role) : NULL;
-        break;
-
-    case NGX_SV_VAR_STALE:
-        text = ctx->stale ? "1" : "0";
-        break;
-
-    case NGX_SV_VAR_GTIN:
-        if (ctx->parsed) {
-            gtin = ngx_pnalloc(r->pool, NGX_INT64_LEN + 1);
-            if (gtin == NULL) {
-                return NGX_ERROR;
-            }
-
-            *ngx_sprintf(gtin, "%014uL", ctx->pack.gtin) = '\0';
-            text = (char *) gtin;
-        }
-
-        break;
-
-    case NGX_SV_VAR_ENTRY_MODE:
-        /* of a header that was refused nothing gets into a log */
-        if (ctx->order.entry_mode != NULL) {
-            text = ctx->order.entry_mode;
-
-        } else if (ctx->entry_mode_checked) {
-            value = ctx->entry_mode;
-        }
-
-        break;
-
-    case NGX_SV_VAR_REQUEST_ID:
-        value.data = ctx->request_id;
-        value.len = NGX_SV_REQUEST_ID;
-        break;
-    }
-
-    if (text != NULL) {
-        value.data = (u_char *) text;
-        value.len = ngx_strlen(text);
-    }
+    value = ngx_sv_variables[data].get(ctx, buf);
 
     if (value.len == 0) {
         return NGX_OK;
+    }
+
+    if (value.data == buf) {
+        value.data = ngx_pstrdup(r->pool, &value);
+        if (value.data == NULL) {
+            return NGX_ERROR;
+        }
     }
 
     v->data = value.data;
@@ -180,4 +102,114 @@ ngx_sv_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t d
     v->not_found = 0;
 
     return NGX_OK;
+}
+
+
+static ngx_str_t
+ngx_sv_variable_text(const char *text)
+{
+    ngx_str_t  value;
+
+    value.data = (u_char *) text;
+    value.len = text != NULL ? ngx_strlen(text) : 0;
+
+    return value;
+}
+
+
+static ngx_str_t
+ngx_sv_variable_reason(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text(ctx->reason);
+}
+
+
+static ngx_str_t
+ngx_sv_variable_source(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text(ctx->source);
+}
+
+
+static ngx_str_t
+ngx_sv_variable_alert(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text((char *) ctx->alert);
+}
+
+
+static ngx_str_t
+ngx_sv_variable_changed(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text(ctx->changed ? "1" : "0");
+}
+
+
+static ngx_str_t
+ngx_sv_variable_operation(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text(ctx->order.operation != NULL ? ctx->order.operation : "verify");
+}
+
+
+static ngx_str_t
+ngx_sv_variable_gtin(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    ngx_str_t  value;
+
+    if (!ctx->parsed) {
+        return ngx_sv_variable_text(NULL);
+    }
+
+    value.data = buf;
+    value.len = 14;
+    (void) ngx_snprintf(buf, 14, "%014uL", ctx->pack.gtin);
+
+    return value;
+}
+
+
+static ngx_str_t
+ngx_sv_variable_location(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text(ctx->location.role != SV_ROLE_NONE ? ctx->location.gln : NULL);
+}
+
+
+static ngx_str_t
+ngx_sv_variable_role(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text(ctx->location.role != SV_ROLE_NONE
+                                ? sv_role_word(ctx->location.role) : NULL);
+}
+
+
+/* Of a header that was refused nothing gets into a log. */
+static ngx_str_t
+ngx_sv_variable_entry_mode(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    if (ctx->order.entry_mode == NULL && ctx->entry_mode_checked) {
+        return ctx->entry_mode;
+    }
+
+    return ngx_sv_variable_text(ctx->order.entry_mode);
+}
+
+
+static ngx_str_t
+ngx_sv_variable_stale(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    return ngx_sv_variable_text(ctx->stale ? "1" : "0");
+}
+
+
+static ngx_str_t
+ngx_sv_variable_request_id(ngx_sv_ctx_t *ctx, u_char buf[14])
+{
+    ngx_str_t  value;
+
+    value.data = ctx->request_id;
+    value.len = NGX_SV_REQUEST_ID;
+
+    return value;
 }
