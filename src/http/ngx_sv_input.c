@@ -26,6 +26,7 @@ static ngx_int_t ngx_sv_pack_from_data(const sv_gs1_data_t *data, ngx_sv_pack_t 
     ngx_sv_problem_t *problem);
 static void ngx_sv_parse_problem(ngx_sv_problem_t *problem, ngx_uint_t status,
     sv_gs1_error_t error, size_t offset);
+static const char *ngx_sv_target_element(ngx_http_request_t *r, size_t offset);
 static sv_day_t ngx_sv_today(void);
 static ngx_int_t ngx_sv_order_member(ngx_sv_order_t *order, const char *name, const char *value,
     size_t len, ngx_sv_problem_t *problem);
@@ -85,6 +86,7 @@ ngx_sv_pack_from_target(ngx_http_request_t *r, ngx_sv_pack_t *pack, ngx_sv_probl
 
     if (error != SV_GS1_OK) {
         ngx_sv_parse_problem(problem, NGX_HTTP_BAD_REQUEST, error, offset);
+        problem->element = ngx_sv_target_element(r, offset);
         return NGX_DECLINED;
     }
 
@@ -252,6 +254,62 @@ ngx_sv_parse_problem(ngx_sv_problem_t *problem, ngx_uint_t status, sv_gs1_error_
 }
 
 
+/*
+ * The AI at this place of the target: the name of a query parameter; in the
+ * path, whose pairs end at its end, the first of the pair.  NULL: none there.
+ */
+static const char *
+ngx_sv_target_element(ngx_http_request_t *r, size_t offset)
+{
+    u_char      *start, *end, *place, *p, *ai;
+    size_t       len;
+    ngx_uint_t   n;
+
+    start = r->unparsed_uri.data;
+    end = start + r->unparsed_uri.len;
+    place = start + ngx_min(offset, r->unparsed_uri.len);
+
+    p = ngx_strlchr(start, end, '?');
+
+    if (p != NULL && place > p) {
+        for (start = p + 1, p = place; p > start && p[-1] != '&' && p[-1] != ';'; p--) { /* void */ }
+
+    } else {
+        end = p != NULL ? p : end;
+
+        if (end - start > 1 && end[-1] == '/') {
+            end--;
+        }
+
+        for (n = 0, p = ngx_min(place + (place < end && *place == '/'), end); p < end; p++) {
+            n += *p == '/';
+        }
+
+        for (p = ngx_min(place, end); p > start && p[-1] != '/'; p--) { /* void */ }
+
+        /* in the value */
+        if (n % 2 == 0 && p > start) {
+            for (p--; p > start && p[-1] != '/'; p--) { /* void */ }
+        }
+    }
+
+    for (len = 0; p + len < end && p[len] >= '0' && p[len] <= '9'; len++) { /* void */ }
+
+    if (len < 2 || len > 4 || (p + len < end && p[len] != '/' && p[len] != '=' && p[len] != '&' && p[len] != ';')) {
+        return NULL;
+    }
+
+    ai = ngx_pnalloc(r->pool, len + 1);
+    if (ai == NULL) {
+        return NULL;
+    }
+
+    *ngx_cpymem(ai, p, len) = '\0';
+
+    return (char *) ai;
+}
+
+
 static sv_day_t
 ngx_sv_today(void)
 {
@@ -369,7 +427,10 @@ ngx_sv_body_json(ngx_http_request_t *r, ngx_sv_problem_t *problem)
 
     if (json == NULL) {
         ngx_sv_problem(problem, NGX_HTTP_BAD_REQUEST, "json_malformed", NULL,
-                       "The body is not JSON: line %d, column %d.", error.line, error.column);
+                       "%s: line %d, column %d.",
+                       json_error_code(&error) == json_error_duplicate_key
+                       ? "A member stands twice in an object" : "The body is not JSON",
+                       error.line, error.column);
         problem->offset = error.position;
     }
 

@@ -114,7 +114,16 @@ svw_cmd_load(svw_command_t *command)
     t.rc = svw_cmd_call(&db, "begin", 0, NULL, NULL);
 
     if (t.rc == SVW_EXIT_OK) {
+        /* the clock only at the end: a recall needs it too */
+        t.rc = svw_cmd_call(&db, "select sv.ref_together()", 0, NULL, NULL);
+    }
+
+    if (t.rc == SVW_EXIT_OK) {
         t.rc = svw_table_read(&t, in);
+    }
+
+    if (t.rc == SVW_EXIT_OK && t.bad == 0) {
+        t.rc = svw_cmd_call(&db, "select sv.ref_number()", 0, NULL, NULL);
     }
 
     if (t.rc == SVW_EXIT_OK && t.bad == 0) {
@@ -152,6 +161,12 @@ svw_table_read(svw_table_load_t *t, FILE *in)
 
     for (skip = 0; !failed && (n = fread(buf, 1, sizeof(buf), in)) > 0; ) {
         if (t->columns == 0 && t->n == 0 && t->start == 1 && ftell(in) == (long) n) {
+            if (n >= 2 && (memcmp(buf, "\xff\xfe", 2) == 0 || memcmp(buf, "\xfe\xff", 2) == 0)) {
+                fprintf(stderr, "%s: the file is in UTF-16; save it as UTF-8\n", t->file);
+                t->header_bad = 1;
+                break;
+            }
+
             skip = n >= 3 && memcmp(buf, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
             csv_set_delim(&t->parser, svw_table_delimiter(buf, n));
         } else {
@@ -172,7 +187,9 @@ svw_table_read(svw_table_load_t *t, FILE *in)
     }
 
     if (failed) {
-        fprintf(stderr, "%s:%lld: a quoted field does not end\n", t->file, (long long) t->start);
+        fprintf(stderr, csv_error(&t->parser) == CSV_ENOMEM && !t->parser.quoted
+                        ? "%s:%lld: a value is too long\n" : "%s:%lld: a quoted field does not end\n",
+                t->file, (long long) t->start);
         t->rc = SVW_EXIT_FAILED;
 
     } else if (t->columns == 0 && t->rc == SVW_EXIT_OK && !t->header_bad) {
@@ -269,7 +286,10 @@ static void
 svw_table_header(svw_table_load_t *t, const char *name, size_t len)
 {
     int     i;
+    char    shown[64];
     size_t  k;
+
+    svw_printable(shown, sizeof(shown), (sv_span_t) { (const uint8_t *) name, len });
 
     if (t->n >= sizeof(t->place) / sizeof(t->place[0])) {
         t->header_bad = 1;
@@ -283,14 +303,14 @@ svw_table_header(svw_table_load_t *t, const char *name, size_t len)
     }
 
     if (i == SVW_TABLE_COLUMNS || t->table->column[i].name == NULL) {
-        fprintf(stderr, "%s:1: there is no column \"%.*s\" in %s\n", t->file, (int) len, name, t->table->name);
+        fprintf(stderr, "%s:1: there is no column \"%s\" in %s\n", t->file, shown, t->table->name);
         t->header_bad = 1;
         return;
     }
 
     for (k = 0; k < t->n; k++) {
         if (t->place[k] == i) {
-            fprintf(stderr, "%s:1: the column \"%.*s\" stands there twice\n", t->file, (int) len, name);
+            fprintf(stderr, "%s:1: the column \"%s\" stands there twice\n", t->file, shown);
             t->header_bad = 1;
         }
     }
