@@ -8,7 +8,8 @@
 -- (of a credential: its location's), writes the audit row, and takes its number
 -- as late as possible: sv.ref_clock stays locked from there to the end of the
 -- transaction, so that numbers become visible in order.  Row first, clock
--- second: no deadlock, and nobody holds the clock while it waits.
+-- second: no deadlock, and nobody holds the clock while it waits.  Many changes
+-- in one transaction: see sv.ref_together().
 --
 -- They return the number of the change, or null when everything was already so.
 -- Every gateway has it within 500 ms of the commit.
@@ -37,7 +38,57 @@ as $$
 declare
   v_n  bigint;
 begin
+  if current_setting('sv.ref_together', true) = 'on' then
+    return -1;
+  end if;
+
   update sv.ref_clock set n = n + 1 returning n into v_n;
+  return v_n;
+end
+$$;
+
+-- Many changes in one transaction: first sv.ref_together(), then the changes,
+-- which get -1, and last sv.ref_number(), which gives them all one number.
+-- Who holds the clock holds up every recall.
+create function sv.ref_together()
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  perform set_config('sv.ref_together', 'on', true);
+end
+$$;
+
+create function sv.ref_number()
+returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_n  bigint;
+begin
+  perform set_config('sv.ref_together', '', true);
+
+  if not exists (
+    select from sv.product r where r.ref_n = -1
+    union all
+    select from sv.location l where l.ref_n = -1
+    union all
+    select from sv.credential c where c.ref_n = -1
+    union all
+    select from sv.lot b where b.ref_n = -1
+  ) then
+    return null;
+  end if;
+
+  v_n := sv.next_ref_n();
+
+  update sv.product set ref_n = v_n where ref_n = -1;
+  update sv.location set ref_n = v_n where ref_n = -1;
+  update sv.credential set ref_n = v_n where ref_n = -1;
+  update sv.lot set ref_n = v_n where ref_n = -1;
+
   return v_n;
 end
 $$;
@@ -502,31 +553,30 @@ begin
     return null;
   end if;
 
+  -- before the clock: it waits for others; deleted and without ref_n it is seen by nobody
+  while not v_known loop
+    insert into sv.location (location_id, gln, name, role, country, deleted)
+    select coalesce(max(l.location_id), 0) + 1, p_gln, p_name, p_role::sv.role, p_country, true
+    from sv.location l
+    on conflict do nothing;
+
+    v_known := found;
+
+    if not v_known and exists (select from sv.location l where l.gln = p_gln) then
+      raise exception using errcode = '40001', message = format('location %s was made by another at the same moment, try again', p_gln);
+    end if;
+  end loop;
+
   perform sv.audit_change('admin', 'put_location', 0, null, 'ok', p_by,
     jsonb_build_object('gln', p_gln, 'name', p_name, 'role', p_role, 'company', v_company, 'country', p_country,
       'lat', p_lat, 'lon', p_lon));
 
   v_n := sv.next_ref_n();
 
-  if v_known then
-    update sv.location l
-    set name = p_name, role = p_role::sv.role, company = v_company, country = p_country, lat = p_lat, lon = p_lon,
-      deleted = false, ref_n = v_n
-    where l.gln = p_gln;
-
-    return v_n;
-  end if;
-
-  -- whoever holds the clock is the only one to give a new location its number
-  v_location.location_id := (select coalesce(max(l.location_id), 0) + 1 from sv.location l);
-
-  insert into sv.location (location_id, gln, name, role, company, country, lat, lon, ref_n)
-  values (v_location.location_id, p_gln, p_name, p_role::sv.role, v_company, p_country, p_lat, p_lon, v_n)
-  on conflict (gln) do nothing;
-
-  if not found then
-    raise exception using errcode = '40001', message = format('location %s was made by another at the same moment, try again', p_gln);
-  end if;
+  update sv.location l
+  set name = p_name, role = p_role::sv.role, company = v_company, country = p_country, lat = p_lat, lon = p_lon,
+    deleted = false, ref_n = v_n
+  where l.gln = p_gln;
 
   return v_n;
 end
@@ -714,6 +764,8 @@ $$;
 
 
 grant execute on function
+  sv.ref_together(),
+  sv.ref_number(),
   sv.recall_lot(bigint, text, text, text, text),
   sv.lift_recall(bigint, text, text, text),
   sv.withdraw_product(bigint, text, text, text),

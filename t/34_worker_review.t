@@ -9,7 +9,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use IO::Handle;
 use JSON::PP qw(decode_json);
+use POSIX ();
 use Test::More;
 use Time::HiRes qw(time);
 
@@ -150,6 +152,47 @@ subtest 'one look into the inbox serves for many files' => sub {
 
     $sv->stop('worker');
     $sv->start_worker(roles => 'ingest', redis => undef);
+};
+
+subtest 'loading reference data does not hold up a recall' => sub {
+    my @gln   = qw(4012345000009 4012345500004);
+    my $fifo  = $sv->base . '/locations.csv';
+    my $clock = $sv->sql('select n from sv.ref_clock');
+
+    system('mkfifo', $fifo);
+    my $pid = open(my $load, '-|') // die "fork: $!";
+
+    if ($pid == 0) {
+        my ($code, $output) = $sv->command('load', 'locations', $fifo);
+        print "$code $output";
+        close STDOUT;
+        POSIX::_exit(0);
+    }
+
+    open(my $rows, '>', $fifo) or die "$fifo: $!";
+    $rows->autoflush(1);
+
+    # its buffer is full before it is read: the first row is done, the second is still to come
+    print {$rows} "gln,name,role,company,country\n$gln[0],One,pharmacy,,IT\n", "\n" x 70_000;
+    wait_for { $sv->sql(q{select count(*) from pg_stat_activity where query ~ 'savepoint row' and state = 'idle in transaction'}) } 'the first row';
+
+    my $recall = $sv->new_dbh;
+    $recall->do(q{set lock_timeout = '2s'});
+    ok(eval { $recall->do(q{select sv.recall_lot(9506000134352, 'G', 'while locations are loaded')}) }, 'a recall does not wait') or diag($@);
+    $recall->disconnect;
+
+    print {$rows} "$gln[1],Two,pharmacy,,IT\n";
+    close $rows;
+
+    is(<$load>, "0 locations: 2 rows, 2 new or changed\n", 'the load ends');
+    close $load;
+
+    is($sv->sql('select count(*) from sv.location where ref_n = ? and not deleted and gln = any (?)', $clock + 2, \@gln), 2, 'its rows have one number, after the recall');
+    is($sv->sql('select count(*) from sv.ref_feed(?, null, null, 10)', $clock + 1), 3, 'a gateway gets all of them');
+
+    $sv->write_file('again.csv', "gln,name,role,company,country\n$gln[0],One,pharmacy,,IT\n");
+    is(($sv->command('load', 'locations', $sv->base . '/again.csv'))[1], "locations: 1 rows, 0 new or changed\n", 'nothing to change');
+    is($sv->sql('select n from sv.ref_clock'), $clock + 2, 'takes no number');
 };
 
 
