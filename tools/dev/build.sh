@@ -6,7 +6,7 @@
 build_usage()
 {
     cat <<END
-Usage: ./dev build [--asan]
+Usage: ./dev build [--asan] [--unit]
 
 Builds into \$SV_BUILD (build): ngx_serial_verify_module.so, serial-verify-worker, sv-parse.
 The module is built against Debian's nginx-dev, out of tree; warnings are errors.

@@ -96,6 +96,21 @@ port_is_free()
                                    Listen => 1, ReuseAddr => 1) ? 0 : 1)' "$1"
 }
 
+# Before anything is stopped for it.
+check_port()
+{
+    local port=${SV_PORT:-}
+
+    [ -n "$port" ] || return 0
+    if [[ ! $port =~ ^[1-9][0-9]{0,4}$ ]] || [ "$port" -gt 65535 ]; then
+        die "SV_PORT is \"$port\": a port is a number from 1 to 65535"
+    fi
+
+    if [ "$port" != "$(recorded_port || true)" ] && ! port_is_free "$port"; then
+        die "port $port (SV_PORT) is taken$(is_root || [ "$port" -ge 1024 ] || echo ', or only root may use it')"
+    fi
+}
+
 # Called while nginx is not running.
 choose_port()
 {
@@ -264,6 +279,23 @@ up_postgres()
 
     database=sv
     as_superuser sql/migrate
+    note_migrations
+}
+
+# A migration that was edited after it was applied here changes nothing here: that is said, not left to be found.
+note_migrations()
+{
+    local kept=$state/postgres/migrations file sum
+
+    touch "$kept"
+    for file in sql/[0-9]*.sql; do
+        sum=$(sha256sum "$file")
+        if ! grep -q "  $file\$" "$kept"; then
+            printf '%s\n' "$sum" >> "$kept"
+        elif ! grep -qxF "$sum" "$kept"; then
+            warn "$file was changed after it was applied to this database; ./dev clean starts a new one"
+        fi
+    done
 }
 
 # --- Redis
@@ -376,6 +408,7 @@ lock_stack()
 stack_up()
 {
     lock_stack
+    check_port
     make_state
     up_postgres
     up_redis
