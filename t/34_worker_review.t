@@ -195,5 +195,24 @@ subtest 'loading reference data does not hold up a recall' => sub {
     is($sv->sql('select n from sv.ref_clock'), $clock + 2, 'takes no number');
 };
 
+subtest 'a product that is removed during a load' => sub {
+    my $hold = $sv->new_dbh;
+
+    $hold->begin_work;
+    $hold->do(q{insert into sv.lot (gtin, lot) values (?, 'H1')}, undef, $gtin);
+    $sv->deliver('h.csv', "gtin,serial,lot,expiry\n$gtin,H1,H1,2030-12-31\n$other,H2,H2,2030-12-31\n");
+    wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker' and wait_event_type = 'Lock'}) } 'the first lot';
+    $sv->sql('select sv.remove_product(?)', $other);
+    $hold->rollback;
+    $hold->disconnect;
+    wait_for { $sv->filed('h.csv') =~ /done|rejected/ } 'the file';
+
+    my ($place, $report) = filed('h.csv');
+    is("$place $report->{state} $report->{packs}", 'done partial 1', 'the other lot is loaded');
+    is(join(', ', map { "$_->{line} $_->{reason}" } @{$report->{errors}}), '3 product_unknown', 'what was not loaded is told');
+
+    $sv->sql('select sv.put_product(?, ?, ?)', $other, 'Back', 'ACME');
+};
+
 
 $sv->done_testing;

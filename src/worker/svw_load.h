@@ -76,6 +76,7 @@ typedef struct {
     int64_t         lines, rejected;
     int64_t         events, events_seen, events_skipped;
     int64_t         lots, lots_merged, lots_unknown;
+    int64_t         lines_unknown;      /* told as of unknown products, less those that were passed over for it */
     json_t         *errors;             /* at most conf->max_errors */
     svw_count_t     counts[SVW_REASONS];
     unsigned        n_counts;

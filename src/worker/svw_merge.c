@@ -41,7 +41,12 @@ svw_merge(svw_load_t *load)
         svw_load_progress(load);
     }
 
-    return SVW_LOAD_OK;
+    if (load->lines_unknown != 0) {
+        /* what was told of products is not what was loaded: once more, and only what is missing is merged */
+        svw_load_stop(load, SVW_LOAD_RETRY, "a product was removed or made meanwhile");
+    }
+
+    return load->rc;
 }
 
 
@@ -93,6 +98,7 @@ svw_merge_product(svw_load_t *load, int64_t gtin, int64_t line, int64_t lines)
         fault = (svw_fault_t) { .line = line, .lines = lines, .element = "gtin",
                                 .value = { (const uint8_t *) number, strlen(number) }, .reason = "product_unknown" };
         svw_load_fault(load, &fault);
+        load->lines_unknown += lines;
         return;
     }
 
@@ -143,6 +149,7 @@ svw_merge_lot(svw_load_t *load, int64_t n)
 
     if (strcmp(outcome, "product_unknown") == 0) {
         load->lots_unknown++;
+        load->lines_unknown -= svw_col_int(result, 0, "lines");
     } else {
         load->lots_merged++;
     }
