@@ -235,11 +235,14 @@ as $$
 $$;
 
 
--- The partitions of this month and the next ones; how many were missing.
+-- The partitions of this month and the next ones; how many were missing.  To
+-- attach one locks the default partition; while that waits, for a dump say, the
+-- relay would wait behind it: so it gives up soon and is called again later.
 create function sv.keep_partitions(p_months_ahead integer)
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '500ms'
 as $$
 declare
   v_parent  text;

@@ -214,5 +214,20 @@ subtest 'a product that is removed during a load' => sub {
     $sv->sql('select sv.put_product(?, ?, ?)', $other, 'Back', 'ACME');
 };
 
+subtest 'a dump of the database does not stop the relay' => sub {
+    my $dump = $sv->new_dbh;
+
+    $dump->begin_work;
+    $dump->do('lock table sv.audit_default, sv.finding_default in access share mode');
+    $sv->sql(q{set statement_timeout = '10s'});
+    ok(!eval { $sv->sql('select sv.keep_partitions(5)'); 1 }, 'a partition cannot be attached meanwhile');
+    like($@, qr/lock timeout/, 'which is given up');
+    $dump->rollback;
+    $dump->disconnect;
+
+    is($sv->sql('select sv.keep_partitions(5)'), 6, 'and done afterwards');
+    $sv->sql('reset statement_timeout');
+};
+
 
 $sv->done_testing;
