@@ -351,12 +351,13 @@ begin
     from sv.reason n
     where n.reason = operate.reason;
 
-    if v_alert then
-      alert_id := p_alert_id;
-    end if;
-
     if reason in ('serial_unknown', 'lot_unknown', 'lot_mismatch') then
       hint := sv.hint(p_gtin, p_serial, p_lot);
+    end if;
+
+    -- a scanner's setting is no falsification: the pack is scanned again
+    if v_alert and hint is null then
+      alert_id := p_alert_id;
     end if;
 
   elsif changed and p_occurred_at is not null and v_operation <> 'undo'

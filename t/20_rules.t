@@ -227,7 +227,7 @@ my @status = (
     ['lot and serial unknown',   { serial => 'NOPE', lot => 'NOPE' },          {},                'lot_unknown',     'A2', 1],
     ['lot recalled, never loaded', { serial => 'NOPE', lot => 'ANNOUNCED' },   {},                'lot_unknown',     'A2', 1],
     ['another lot',              { lot => 'L2' },                              {},                'lot_mismatch',    'A68', 1],
-    ['the lot in lower case',    { lot => 'l1' },                              {},                'lot_mismatch',    'A68', 1],
+    ['the lot in lower case',    { lot => 'l1' },                              {},                'lot_mismatch',    'A68', 0],
     ['another lot and expiry',   { lot => 'L2', expiry => '2030-05-31' },      {},                'lot_mismatch',    'A68', 1],
     ['another expiry',           { expiry => '2030-06-29' },                   {},                'expiry_mismatch', 'A52', 1],
     ['another expiry, recalled', { expiry => '2030-06-29', lot => 'RECALLED' }, { lot => 'RECALLED' }, 'expiry_mismatch', 'A52', 1],

@@ -225,7 +225,7 @@ subtest 'what is not known, or does not fit' => sub {
         ['serial',  'NOSUCH', {}, 404, {reason => 'serial_unknown', code => 'A3', alert => $alert, hint => undef}],
         ['lot',     'NOSUCH', {link => {lot => 'NOLOT'}}, 404, {reason => 'lot_unknown', code => 'A2', alert => $alert}],
         ['product', 'NOSUCH', {gtin => 9506000134383}, 404, {reason => 'product_unknown', code => 'A1', alert => undef}],
-        ['scanner', lc $pack, {}, 404, {reason => 'serial_unknown', advice => 'rescan', hint => 'scanner'}],
+        ['scanner', lc $pack, {}, 404, {reason => 'serial_unknown', advice => 'rescan', hint => 'scanner', alert => undef}],
         ['other lot', $pack, {link => {lot => 'WRONG'}}, 409,
             {reason => 'lot_mismatch', code => 'A68', alert => $alert, lot => 'WRONG'}],
         ['other expiry', $pack, {link => {expiry => '301130'}}, 409,

@@ -295,6 +295,9 @@ sv_pg_query_t *ngx_sv_ask_hint(sv_pg_pool_t *pool, const ngx_sv_pack_t *pack,
     sv_pg_reply_pt handler, void *data);
 ngx_uint_t ngx_sv_hinted(const sv_pg_reply_t *reply);
 
+/* the last step of a verdict, when the hint is known */
+void ngx_sv_judge_alert(const ngx_sv_ctx_t *ctx, ngx_sv_judgement_t *judgement, ngx_uint_t hint);
+
 void ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack_t *pack,
     const sv_lookup_result_t *result, ngx_sv_judgement_t *judgement);
 

@@ -403,6 +403,7 @@ ngx_sv_line_render(sv_json_t *json, const ngx_sv_ctx_t *ctx, ngx_sv_line_t *line
     switch (line->kind) {
 
     case NGX_SV_LINE_VERDICT:
+        ngx_sv_judge_alert(ctx, &line->result.judgement, line->hint);
         ngx_sv_render_verdict(json, ctx, &line->pack, &line->result.judgement, line->hint);
         break;
 

@@ -1,9 +1,6 @@
 #include "ngx_sv.h"
 
 
-static void ngx_sv_judge_alert(const ngx_sv_ctx_t *ctx, ngx_sv_judgement_t *judgement);
-
-
 void
 ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack_t *pack,
     const sv_lookup_result_t *result, ngx_sv_judgement_t *judgement)
@@ -62,15 +59,16 @@ ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack
     judgement->hint_wanted = judgement->reason == SV_REASON_SERIAL_UNKNOWN
                              || judgement->reason == SV_REASON_LOT_UNKNOWN
                              || judgement->reason == SV_REASON_LOT_MISMATCH;
-
-    ngx_sv_judge_alert(ctx, judgement);
 }
 
 
-static void
-ngx_sv_judge_alert(const ngx_sv_ctx_t *ctx, ngx_sv_judgement_t *judgement)
+/* What a scanner's setting explains is no falsification: the pack is scanned again. */
+void
+ngx_sv_judge_alert(const ngx_sv_ctx_t *ctx, ngx_sv_judgement_t *judgement, ngx_uint_t hint)
 {
-    if (ctx->silent || sv_reason_row(judgement->reason)->level < 5) {
+    if (ctx->location.role == SV_ROLE_NONE || ctx->silent || hint
+        || sv_reason_row(judgement->reason)->level < 5)
+    {
         return;
     }
 

@@ -197,6 +197,7 @@ ngx_sv_verify_answer(ngx_sv_verify_op_t *vop, ngx_uint_t hint)
         rc = ngx_sv_send_unavailable(r);
 
     } else {
+        ngx_sv_judge_alert(ctx, &vop->judgement, hint);
         ngx_sv_count_reason(vop->judgement.reason);
         rc = ngx_sv_send_verdict(r, ctx, &vop->judgement, hint);
     }
