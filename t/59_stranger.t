@@ -10,7 +10,6 @@ use FindBin;
 use lib "$FindBin::Bin/lib";
 
 use File::Temp qw(tempdir);
-use JSON::PP qw(decode_json);
 use Test::More;
 
 use Test::SerialVerify;
@@ -99,6 +98,20 @@ subtest 'a link that is wrong' => sub {
     my $answer = $sv->post("/01/$gtin/10/L/21/A?17=301231", '{"operation":"supply","operation":"undo"}', key => $key, idempotency => 'twice');
     is($answer->{json}{reason}, 'json_malformed', 'a member twice');
     like($answer->{json}{detail}, qr/^A member stands twice in an object: line 1, column \d+\.$/, 'is told as that');
+};
+
+
+subtest 'sv-parse in the wrong mode' => sub {
+    my $program = $sv->program('sv-parse');
+
+    for my $case ([']d20109506000134352', 'scan'], ["(01)$gtin", 'brackets'], ['urn:epc:id:sgtin:9506000.013435.A1', 'urn']) {
+        my ($item, $mode) = @{$case};
+
+        like(qx(printf '%s\n' '$item' | '$program' --explain), qr/^  It begins like what --mode $mode reads\.$/m, $item);
+        unlike(qx(printf '%s\n' '$item' | '$program' --mode $mode --explain), qr/It begins like/, "$item, as $mode");
+    }
+
+    like(qx(printf 'https://x/\n' | '$program' --mode scan --explain), qr/--mode uri/, 'a link is no scan');
 };
 
 

@@ -35,7 +35,7 @@ static const svw_reason_t  svw_reasons[] = {
     { "market_format",         "a market is two capital letters (ISO 3166)" },
     { "field_count",           "the line has another number of fields than the header" },
     { "product_unknown",       "no product is known for this GTIN; load products first, then deliver the file again" },
-    { "epc_syntax",            "not an SGTIN, as URN or as Digital Link" },
+    { "epc_syntax",            "not an SGTIN as URN or as Digital Link, or its check digit is wrong" },
     { "epc_class",             "not one item but a class of items" },
     { "epc_container",         "a container (SSCC), not a pack" },
     { "event_type",            "not an ObjectEvent" },

@@ -2,12 +2,15 @@
 
 #include "../../src/gs1/sv_gs1_ai.h"
 
+#include <string.h>
 #include <time.h>
 
 
 #define SV_CONTEXT  24      /* bytes shown on either side of a fault */
 #define SV_EXPIRY   17
 
+static void sv_explain_mode(const sv_parse_conf_t *conf, sv_span_t text,
+    FILE *out);
 static void sv_explain_data(const sv_gs1_data_t *data, FILE *out);
 static void sv_explain_element(const sv_gs1_element_t *element, FILE *out);
 static void sv_explain_lacking(const sv_gs1_data_t *data, FILE *out);
@@ -24,6 +27,7 @@ sv_parse_explain(const sv_parse_conf_t *conf, const sv_parse_item_t *item,
 
     if (item->error) {
         sv_explain_error(item, out);
+        sv_explain_mode(conf, item->text, out);
 
     } else {
         sv_explain_data(item->data, out);
@@ -33,6 +37,31 @@ sv_parse_explain(const sv_parse_conf_t *conf, const sv_parse_item_t *item,
         fprintf(out, "  It looks as if a group separator was lost after the"
                 " value of (%02u): set the\n  scanner to send it (GS, the byte"
                 " 0x1D, sometimes named FNC1), and scan again.\n", ai);
+    }
+}
+
+
+/* What begins like something else was perhaps given in the wrong mode. */
+static void
+sv_explain_mode(const sv_parse_conf_t *conf, sv_span_t text, FILE *out)
+{
+    size_t  i;
+
+    static const struct {
+        const char       *begin;
+        sv_parse_mode_t   mode;
+        const char       *name;
+    } modes[] = {
+        {"]", SV_PARSE_SCAN, "scan"}, {"(", SV_PARSE_BRACKETS, "brackets"},
+        {"urn:", SV_PARSE_URN, "urn"}, {"http", SV_PARSE_URI, "uri"}
+    };
+
+    for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (text.len >= strlen(modes[i].begin) && modes[i].mode != conf->mode
+            && memcmp(text.data, modes[i].begin, strlen(modes[i].begin)) == 0)
+        {
+            fprintf(out, "  It begins like what --mode %s reads.\n", modes[i].name);
+        }
     }
 }
 
