@@ -229,5 +229,22 @@ subtest 'a dump of the database does not stop the relay' => sub {
     $sv->sql('reset statement_timeout');
 };
 
+subtest 'roles change with the configuration' => sub {
+    my $roles = sub { $sv->sql(q{select string_agg(substr(application_name, 22), ' ' order by application_name) from pg_stat_activity where usename = 'sv_worker'}) // '' };
+    my $none  = q{postgres = host=/nowhere
+roles = ingest
+};
+
+    is($roles->(), 'ingest', 'one role');
+    $sv->worker_conf(roles => 'housekeeping, relay', redis => undef);
+    $sv->signal('worker', 'HUP');
+    wait_for { $roles->() eq 'housekeeping relay' } 'the others';
+
+    $sv->write_file('worker.conf', $none);
+    $sv->signal('worker', 'HUP');
+    wait_for { $sv->log_of('worker') =~ /stays as it was: .*the role ingest needs "inbox"/ } 'the error';
+    is($roles->(), 'housekeeping relay', 'a role without what it needs changes nothing');
+};
+
 
 $sv->done_testing;

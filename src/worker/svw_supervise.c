@@ -37,6 +37,7 @@ static void svw_on_stop(int signo);
 static void svw_on_reload(int signo);
 static void svw_on_child(int signo);
 static int svw_pid_file(const char *path);
+static void svw_children(svw_supervisor_t *s, unsigned roles);
 static void svw_start(svw_supervisor_t *s, svw_child_t *child);
 static int svw_role_main(svw_supervisor_t *s, unsigned role);
 static void svw_reap(svw_supervisor_t *s);
@@ -128,17 +129,12 @@ svw_today(void)
 int
 svw_supervise(svw_conf_t *conf, unsigned roles)
 {
-    unsigned           i, role;
+    unsigned           i;
     struct sigaction   sa;
     svw_supervisor_t   s;
 
     s = (svw_supervisor_t) { .conf = conf };
-
-    for (role = 1; role <= SVW_ROLE_ALL; role <<= 1) {
-        if (roles & role) {
-            s.child[s.n++] = (svw_child_t) { .role = role };
-        }
-    }
+    svw_children(&s, roles);
 
     if (conf->pid_file != NULL && svw_pid_file(conf->pid_file) != 0) {
         svw_log(SVW_LOG_ERROR, "pid_file \"%s\": %s", conf->pid_file, strerror(errno));
@@ -235,6 +231,21 @@ svw_pid_file(const char *path)
     }
 
     return close(fd);
+}
+
+
+static void
+svw_children(svw_supervisor_t *s, unsigned roles)
+{
+    unsigned  role;
+
+    s->n = 0;
+
+    for (role = 1; role <= SVW_ROLE_ALL; role <<= 1) {
+        if (roles & role) {
+            s->child[s->n++] = (svw_child_t) { .role = role };
+        }
+    }
 }
 
 
@@ -392,15 +403,22 @@ svw_stop_all(svw_supervisor_t *s)
 static void
 svw_reload(svw_supervisor_t *s)
 {
+    int          bad;
     char         error[SVW_TEXT];
-    unsigned     i;
     svw_conf_t   fresh;
 
     if (s->conf->file == NULL) {
         return;
     }
 
-    if (svw_conf_read(&fresh, s->conf->file, error) != 0) {
+    bad = svw_conf_read(&fresh, s->conf->file, error) != 0;
+
+    if (!bad && (fresh.roles & SVW_ROLE_INGEST) && fresh.inbox == NULL) {
+        snprintf(error, sizeof(error), "%s: the role ingest needs \"inbox\"", fresh.file);
+        bad = 1;
+    }
+
+    if (bad) {
         svw_log(SVW_LOG_ERROR, "the configuration stays as it was: %s", error);
         svw_conf_free(&fresh);
         return;
@@ -416,8 +434,5 @@ svw_reload(svw_supervisor_t *s)
         svw_log(SVW_LOG_ERROR, "log \"%s\": %s", s->conf->log, strerror(errno));
     }
 
-    for (i = 0; i < s->n; i++) {
-        s->child[i].start_at = 0;
-        s->child[i].backoff = 0;
-    }
+    svw_children(s, s->conf->roles);
 }
