@@ -448,6 +448,10 @@ sv_test_child(const char *log, const char *const *argv, int as_postgres)
 
     parent = getppid();
 
+    /* a shell's background job ignores them, and so would the server */
+    signal(SIGINT, SIG_DFL);
+    signal(SIGQUIT, SIG_DFL);
+
     fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666);
 
     if (fd == -1 || dup2(fd, 1) == -1 || dup2(fd, 2) == -1) {

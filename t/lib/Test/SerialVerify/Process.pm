@@ -28,6 +28,9 @@ sub start {
     croak "fork: $!" if !defined $pid;
 
     if ($pid == 0) {
+        # a shell's background job ignores them, and so would the server
+        @SIG{qw(INT QUIT)} = ('DEFAULT', 'DEFAULT');
+
         # prove names directories in it that the servers' user may not be able to reach
         delete $ENV{PERL5LIB};
         @ENV{keys %{$self->{env}}} = values %{$self->{env}};
