@@ -246,5 +246,25 @@ roles = ingest
     is($roles->(), 'housekeeping relay', 'a role without what it needs changes nothing');
 };
 
+subtest 'a Redis that was long away does not hold up the outbox' => sub {
+    my $n    = 1000;
+    my $node = 'unix:' . $sv->redis_socket;
+    my $at   = $sv->location;
+
+    $sv->stop('worker');
+    $sv->start_redis;
+    $sv->sql(q{insert into sv.pack (gtin, serial, lot, expiry) select 9506000134352, 'J' || g, 'J', '2030-12-31' from generate_series(1, ?::integer) g}, $n);
+    $sv->sql(q{insert into sv.relay_pending select gtin, serial, ?, now() from sv.pack where lot = 'J'}, $node);
+    $sv->start_worker(roles => 'relay', relay_batch => 1);
+
+    my $pending = sub { $sv->sql('select count(*) from sv.relay_pending') };
+
+    wait_for { $pending->() < $n } 'the first of them', 30;
+    $sv->sql(q{select reason from sv.operate(9506000134352, 'J1', 'J', '2030-12-31', 'supply', null, ?, 'k', 'f', 'scanned', null, 'XX-1', gen_random_uuid(), 'r')}, $at);
+    wait_for { $sv->sql(q{select count(*) from sv.outbox where at > now() - interval '1 minute'}) == 0 || !$pending->() } 'the operation', 60;
+    cmp_ok($pending->(), '>', 0, 'the operation is relayed in between');
+    wait_for { !$pending->() } 'the others', 60;
+};
+
 
 $sv->done_testing;

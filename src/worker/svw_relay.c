@@ -40,7 +40,7 @@ static void svw_array_free(svw_array_t *array);
 int
 svw_relay_run(svw_conf_t *conf)
 {
-    int          n;
+    int          n, more;
     unsigned     i;
     svw_relay_t  relay;
 
@@ -59,16 +59,20 @@ svw_relay_run(svw_conf_t *conf)
 
     while (svw_db_ensure(&relay.db) == 0) {
         n = svw_relay_outbox(&relay);
+        more = n == (int) conf->relay_batch;
 
-        if (n == (int) conf->relay_batch) {
-            continue;
-        }
-
+        /* a batch of each in turn: neither a long queue nor a server that was long away holds the other up */
         for (i = 0; i < conf->n_redis && n >= 0; i++) {
             n = svw_relay_retry(&relay, &relay.redis[i]);
+            more |= n == (int) conf->relay_batch;
         }
 
         svw_relay_tell(&relay);
+
+        if (n >= 0 && more) {
+            continue;
+        }
+
         svw_pause(conf->relay_interval);
     }
 
@@ -277,7 +281,7 @@ svw_relay_chain(svw_relay_t *relay, const PGresult *rows)
 }
 
 
-/* What a server missed while it was away: 0, or -1 for PostgreSQL's failure. */
+/* A batch of what a server missed while it was away: how many rows, or -1 for PostgreSQL's failure. */
 static int
 svw_relay_retry(svw_relay_t *relay, svw_redis_t *redis)
 {
@@ -293,55 +297,50 @@ svw_relay_retry(svw_relay_t *relay, svw_redis_t *redis)
     }
 
     snprintf(limit, sizeof(limit), "%u", relay->conf->relay_batch);
+    params[0] = redis->node;
+    params[1] = limit;
 
-    do {
-        params[0] = redis->node;
-        params[1] = limit;
+    if (svw_db_do(&relay->db, "begin", 0, NULL) != SVW_DB_OK
+        || svw_db_query(&relay->db, &rows, "select * from sv.relay_retry($1, $2)", 2, params) != SVW_DB_OK)
+    {
+        return svw_relay_end(relay, 0);
+    }
 
-        if (svw_db_do(&relay->db, "begin", 0, NULL) != SVW_DB_OK
-            || svw_db_query(&relay->db, &rows, "select * from sv.relay_retry($1, $2)", 2, params) != SVW_DB_OK)
-        {
-            return svw_relay_end(relay, 0);
-        }
+    n = PQntuples(rows);
+    packs = svw_relay_packs(relay, rows);
 
-        n = PQntuples(rows);
-        packs = svw_relay_packs(relay, rows);
-
-        if (n == 0) {
-            PQclear(rows);
-            return svw_relay_end(relay, 1);
-        }
-
-        failed = svw_relay_epoch(relay) != 0 || svw_redis_put(redis, relay->epoch, relay->packs, packs) != 0
-                 || svw_array_column(&gtin, rows, "gtin", "gtin") != 0
-                 || svw_array_column(&serial, rows, "serial", "gtin") != 0;
-
-        if (!failed) {
-            params[0] = redis->node;
-            params[1] = gtin.text;
-            params[2] = serial.text;
-
-            failed = svw_db_do(&relay->db, "select sv.relay_told($1, $2, $3)", 3, params) != SVW_DB_OK;
-        }
-
-        svw_array_free(&gtin);
-        svw_array_free(&serial);
+    if (n == 0) {
         PQclear(rows);
+        return svw_relay_end(relay, 1);
+    }
 
-        if (failed) {
-            (void) svw_relay_end(relay, 0);
-            return PQstatus(relay->db.pg) == CONNECTION_OK ? 0 : -1;
-        }
+    failed = svw_relay_epoch(relay) != 0 || svw_redis_put(redis, relay->epoch, relay->packs, packs) != 0
+             || svw_array_column(&gtin, rows, "gtin", "gtin") != 0
+             || svw_array_column(&serial, rows, "serial", "gtin") != 0;
 
-        if (svw_relay_end(relay, 1) != 0) {
-            return -1;
-        }
+    if (!failed) {
+        params[1] = gtin.text;
+        params[2] = serial.text;
 
-        relay->written += (int64_t) packs;
+        failed = svw_db_do(&relay->db, "select sv.relay_told($1, $2, $3)", 3, params) != SVW_DB_OK;
+    }
 
-    } while (n == (int) relay->conf->relay_batch && !svw_stopping());
+    svw_array_free(&gtin);
+    svw_array_free(&serial);
+    PQclear(rows);
 
-    return 0;
+    if (failed) {
+        (void) svw_relay_end(relay, 0);
+        return PQstatus(relay->db.pg) == CONNECTION_OK ? 0 : -1;
+    }
+
+    if (svw_relay_end(relay, 1) != 0) {
+        return -1;
+    }
+
+    relay->written += (int64_t) packs;
+
+    return n;
 }
 
 
