@@ -193,11 +193,12 @@ end
 $$;
 
 
--- Drops what killed sessions left behind.
+-- Drops what killed sessions left behind; what a dump is reading, later.
 create function sv.stage_clean()
 returns integer
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '500ms'
 as $$
 declare
   v_stage  text;
@@ -209,8 +210,13 @@ begin
     where s.pid <> pg_backend_pid() and not exists (select from pg_stat_get_activity(null) a where a.pid = s.pid)
     for update skip locked
   loop
-    perform sv.stage_drop(v_stage);
-    v_n := v_n + 1;
+    begin
+      perform sv.stage_drop(v_stage);
+      v_n := v_n + 1;
+    exception
+      when lock_not_available then
+        null;
+    end;
   end loop;
 
   return v_n;

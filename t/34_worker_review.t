@@ -266,5 +266,25 @@ subtest 'a Redis that was long away does not hold up the outbox' => sub {
     wait_for { !$pending->() } 'the others', 60;
 };
 
+subtest 'a dump of the database does not stop the next load' => sub {
+    my $dump = $sv->new_dbh;
+    my $dead = $sv->new_dbh;
+
+    my $load = $dead->selectrow_array(q{select load_id from sv.load_begin('\x00', 'k', 'csv', 1, 'here')});
+    my $stage = $dead->selectrow_array('select sv.stage_open(?)', undef, $load);
+    $dead->disconnect;
+    wait_for { $sv->sql('select count(*) from pg_stat_activity a join sv.load_stage s using (pid) where s.stage = ?', $stage) == 0 } 'its session to end';
+
+    $dump->begin_work;
+    $dump->do("lock table sv.$stage in access share mode");
+    $sv->sql(q{set statement_timeout = '10s'});
+    is(eval { $sv->sql('select sv.stage_clean()') }, 0, 'a staging table that is read stays for now') or diag($@);
+    $sv->sql('reset statement_timeout');
+    $dump->rollback;
+    $dump->disconnect;
+
+    is($sv->sql('select sv.stage_clean()'), 1, 'and goes afterwards');
+};
+
 
 $sv->done_testing;
