@@ -2,7 +2,7 @@
  * The map of the nginx side.
  *
  * The way of a request: ngx_sv_route.c finds the endpoint by the raw target,
- * ngx_sv_auth.c says who asks, ngx_sv_input.c reads the pack and the order,
+ * ngx_sv_auth.c says who asks, ngx_sv_pack.c and ngx_sv_input.c read the pack and the order,
  * ngx_sv_verify.c, ngx_sv_operate.c and ngx_sv_bulk.c carry them out through
  * src/serial, ngx_sv_response.c renders, ngx_sv_op.c owns the waiting.
  */
@@ -218,7 +218,7 @@ ngx_int_t ngx_sv_content_handler(ngx_http_request_t *r);
 ngx_int_t ngx_sv_authenticate(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t anonymous,
     ngx_sv_problem_t *problem);
 
-/* ngx_sv_input.c: NGX_OK, or NGX_DECLINED and the problem */
+/* ngx_sv_pack.c, ngx_sv_input.c: NGX_OK, or NGX_DECLINED and the problem */
 ngx_int_t ngx_sv_pack_from_target(ngx_http_request_t *r, ngx_sv_pack_t *pack,
     ngx_sv_problem_t *problem);
 ngx_int_t ngx_sv_pack_from_text(sv_span_t text, ngx_sv_pack_t *pack, ngx_sv_problem_t *problem);

@@ -57,7 +57,8 @@ ngx_sv_verify_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t count
         if (wait != 0) {
             ngx_sv_count(NGX_SV_LIMITED);
             ngx_sv_problem(&problem, NGX_HTTP_TOO_MANY_REQUESTS, "too_many_misses", NULL,
-                           "Too many packs from here could not be confirmed.");
+                           "Too many packs from here could not be confirmed. Wait as long as the"
+                           " header Retry-After says, or send a credential.");
             problem.retry_after = wait;
             return ngx_sv_send_problem(r, &problem);
         }
