@@ -101,6 +101,15 @@ subtest 'a link that is wrong' => sub {
 };
 
 
+subtest 'too many misses' => sub {
+    my $answer;
+
+    Test::SerialVerify::wait_for { $answer = $sv->get("/01/$gtin/10/L/21/GUESS?17=301231"); $answer->{status} == 429 } 'the budget to be used up';
+    like($answer->{json}{detail}, qr/Retry-After.*or send a credential/, 'what to do is said');
+    like($answer->{headers}{'retry-after'}, qr/^[1-9]\d*$/, 'and for how long');
+};
+
+
 subtest 'sv-parse in the wrong mode' => sub {
     my $program = $sv->program('sv-parse');
 
