@@ -286,5 +286,20 @@ subtest 'a dump of the database does not stop the next load' => sub {
     is($sv->sql('select sv.stage_clean()'), 1, 'and goes afterwards');
 };
 
+subtest 'the progress of a file that is one event' => sub {
+    my $event = '{"type":"ObjectEvent","action":"ADD","bizStep":"commissioning","epcList":['
+        . join(',', map { sprintf '"urn:epc:id:sgtin:9506000.013435.K%06d"', $_ } 1 .. 20_000)
+        . '],"ilmd":{"x:lotNumber":"K","x:itemExpirationDate":"2030-12-31"}}';
+
+    $sv->worker_conf(redis => undef);
+    my $file = $sv->write_file('k.json', $event);
+    local $ENV{SV_COMMAND} = join ' ', $sv->program('serial-verify-worker'), '-c', $sv->base . '/worker.conf', 'load-file', $file;
+    my $screen = `script -qec "\$SV_COMMAND" /dev/null </dev/null`;
+
+    my %seen = map { $_ => 1 } $screen =~ /reading +\[[# ]*\] +(\d+) %/g;
+    cmp_ok(scalar(keys %seen), '>', 5, 'a terminal shows how far it is read');
+    is($sv->sql(q{select count(*) from sv.pack where lot = 'K'}), 20_000, 'every pack');
+};
+
 
 $sv->done_testing;

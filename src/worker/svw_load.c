@@ -152,6 +152,11 @@ svw_load_read(svw_load_t *load, unsigned char *buf, size_t *n)
         return svw_load_stop(load, SVW_LOAD_FAILED, "the file grew while it was read");
     }
 
+    /* also while nothing is staged: one event may be as long as the file */
+    if (svw_stage_idle(load)) {
+        svw_load_progress(load);
+    }
+
     return got > 0;
 }
 

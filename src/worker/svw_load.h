@@ -131,6 +131,7 @@ svw_load_rc_t svw_stage_close(svw_load_t *load);        /* everything sent, lots
 void svw_stage_free(svw_load_t *load);                  /* drops the tables */
 void svw_stage_forget(svw_load_t *load);                /* they are dropped already */
 const char *svw_stage_name(const svw_load_t *load);
+int svw_stage_idle(const svw_load_t *load);             /* it is open, and the connection is free */
 
 /* svw_merge.c */
 svw_load_rc_t svw_merge(svw_load_t *load);

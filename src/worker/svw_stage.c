@@ -208,6 +208,13 @@ svw_stage_name(const svw_load_t *load)
 }
 
 
+int
+svw_stage_idle(const svw_load_t *load)
+{
+    return load->stage != NULL && !load->stage->copying;
+}
+
+
 static int
 svw_stage_begin(svw_load_t *load, const char *suffix)
 {
