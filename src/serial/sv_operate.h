@@ -6,8 +6,9 @@
  * a row that somebody holds locked blocks one connection, not all of them.
  *
  * An outcome that is not known is reported as not known.  When the caller
- * forgets the operation (deadline, client gone), it goes on: the outcome is
- * stored in PostgreSQL, the cache is written, the result is logged.
+ * forgets an operation (deadline, client gone) that was sent, it goes on: the
+ * outcome is stored in PostgreSQL, the cache is written, the result is logged.
+ * One that still waits behind another is dropped, without effect.
  */
 
 #ifndef SV_OPERATE_H
