@@ -301,5 +301,19 @@ subtest 'the progress of a file that is one event' => sub {
     is($sv->sql(q{select count(*) from sv.pack where lot = 'K'}), 20_000, 'every pack');
 };
 
+subtest 'files that cannot be read do not keep others out' => sub {
+    my $csv = "gtin,serial,lot,expiry\n$gtin,L1,L,2030-12-31\n";
+
+    $sv->stop('worker');
+    chmod 0, $sv->deliver("unreadable$_.csv", $csv) for 1 .. 1000;
+    $sv->start_worker(roles => 'ingest', redis => undef, log_level => 'error');
+    wait_for { my $n = () = $sv->log_of('worker') =~ /Permission denied/g; $n >= 1000 } 'each to be tried', 60;
+
+    feed('l.csv', $csv);
+    is(($sv->filed('l.csv')), 'done', 'another file is taken');
+
+    unlink glob $sv->base . '/inbox/unreadable*.csv';
+};
+
 
 $sv->done_testing;

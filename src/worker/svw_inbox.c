@@ -11,6 +11,7 @@
 /* leaves room for what is put behind it, also by the report */
 #define SVW_INBOX_NAME   200
 #define SVW_INBOX_TRIES  1000
+#define SVW_INBOX_TURNS  100            /* places of failed files given to others in one look */
 
 
 static int svw_inbox_dir(const char *what, const char *path, int make);
@@ -18,6 +19,7 @@ static int svw_inbox_device(const svw_inbox_t *inbox);
 static svw_inbox_entry_t *svw_inbox_due(svw_inbox_t *inbox, unsigned *wait);
 static int svw_inbox_scan(svw_inbox_t *inbox);
 static void svw_inbox_forget(svw_inbox_t *inbox);
+static svw_inbox_entry_t *svw_inbox_place(svw_inbox_t *inbox, unsigned *turns);
 static int svw_inbox_ignored(const char *name);
 static svw_inbox_entry_t *svw_inbox_find(svw_inbox_t *inbox, const char *name);
 static int svw_inbox_ends(const char *name, const char *end);
@@ -252,7 +254,7 @@ svw_inbox_scan(svw_inbox_t *inbox)
 {
     int                 fd;
     DIR                *dir;
-    unsigned            i;
+    unsigned            i, turns;
     struct stat         st;
     struct dirent      *d;
     svw_inbox_entry_t  *entry;
@@ -270,6 +272,8 @@ svw_inbox_scan(svw_inbox_t *inbox)
         return -1;
     }
 
+    turns = 0;
+
     for (i = 0; i < inbox->n; i++) {
         inbox->entry[i].seen = 0;
     }
@@ -284,11 +288,12 @@ svw_inbox_scan(svw_inbox_t *inbox)
         entry = svw_inbox_find(inbox, d->d_name);
 
         if (entry == NULL) {
-            if (inbox->n == SVW_INBOX_FILES) {
+            entry = svw_inbox_place(inbox, &turns);
+
+            if (entry == NULL) {
                 continue;
             }
 
-            entry = &inbox->entry[inbox->n++];
             *entry = (svw_inbox_entry_t) { .size = -1 };
             snprintf(entry->name, sizeof(entry->name), "%s", d->d_name);
         }
@@ -303,6 +308,7 @@ svw_inbox_scan(svw_inbox_t *inbox)
             entry->mtime = st.st_mtim;
             entry->since = svw_now_ms();
             entry->not_before = 0;
+            entry->failed = 0;
         }
     }
 
@@ -312,6 +318,37 @@ svw_inbox_scan(svw_inbox_t *inbox)
     inbox->scanned = svw_now_ms();
 
     return 0;
+}
+
+
+/* A free one, or that of the file that failed last: those that cannot be read keep no others out. */
+static svw_inbox_entry_t *
+svw_inbox_place(svw_inbox_t *inbox, unsigned *turns)
+{
+    unsigned            i;
+    svw_inbox_entry_t  *entry, *last;
+
+    if (inbox->n < SVW_INBOX_FILES) {
+        return &inbox->entry[inbox->n++];
+    }
+
+    if (*turns == SVW_INBOX_TURNS) {
+        return NULL;
+    }
+
+    last = NULL;
+
+    for (i = 0; i < inbox->n; i++) {
+        entry = &inbox->entry[i];
+
+        if (entry->failed && (last == NULL || entry->not_before > last->not_before)) {
+            last = entry;
+        }
+    }
+
+    *turns += last != NULL;
+
+    return last;
 }
 
 

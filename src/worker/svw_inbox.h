@@ -26,6 +26,7 @@ typedef struct {
     int64_t          since;             /* unchanged since, monotonic ms */
     int64_t          not_before;        /* after a failure, or done with */
     int              seen;              /* in this round */
+    int              failed;            /* for a reason of this host; tried again later */
 } svw_inbox_entry_t;
 
 typedef struct {

@@ -77,6 +77,7 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
     if (fd == SVW_INBOX_FAILED) {
         svw_log(SVW_LOG_ERROR, "%s: %s", name, strerror(errno));
         entry->not_before = svw_now_ms() + SVW_INGEST_LATER;
+        entry->failed = 1;
         return;
     }
 
@@ -86,6 +87,7 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
         || (report != NULL && svw_ingest_file(inbox, db, entry, rc == SVW_FILE_REJECTED, load_id, report) != 0))
     {
         entry->not_before = svw_now_ms() + SVW_INGEST_LATER;
+        entry->failed = 1;
 
     } else {
         /* to be tried again, or gone at the next look */
