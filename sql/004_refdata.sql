@@ -746,6 +746,44 @@ end
 $$;
 
 
+-- The credentials of a location, newest first, revoked ones too: what to
+-- revoke when two are valid already.  No secret is in it.
+create function sv.list_credentials(p_gln text)
+returns table (
+  sha256      text,
+  kind        text,
+  not_before  timestamptz,
+  not_after   timestamptz,
+  state       text                                        -- valid, not yet, expired, revoked
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_location  integer;
+begin
+  select l.location_id into v_location from sv.location l where l.gln = p_gln and not l.deleted;
+
+  if v_location is null then
+    raise exception using errcode = 'P0002', column = 'gln', message = 'gln: there is no location with this GLN';
+  end if;
+
+  return query
+  select encode(c.sha256, 'hex'), c.kind::text, c.not_before, c.not_after,
+    case
+      when c.revoked                                  then 'revoked'
+      when c.not_before > transaction_timestamp()     then 'not yet'
+      when c.not_after <= transaction_timestamp()     then 'expired'
+      else 'valid'
+    end
+  from sv.credential c
+  where c.location_id = v_location
+  order by c.not_before desc, c.sha256;
+end
+$$;
+
+
 -- Starts every gateway with an empty cache (after a restore to the same
 -- timeline); returns the new epoch.
 create function sv.raise_cache_counter(p_by text default null)
@@ -776,6 +814,7 @@ grant execute on function
   sv.remove_location(text, text),
   sv.put_credential(text, text, text, timestamptz, timestamptz, text),
   sv.revoke_credential(text, text),
+  sv.list_credentials(text),
   sv.raise_cache_counter(text)
 to sv_worker;
 

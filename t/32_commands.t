@@ -240,7 +240,14 @@ subtest 'keys' => sub {
     works(qr/^was revoked already$/, 'key', 'revoke', '--sha256', sha256_hex($key));
     works(qr/^svk_/m, 'key', 'create', '--gln', $gln);
 
-    fails(2, qr/key create or key revoke/, 'key');
+    my $digest = sha256_hex($key);
+    my $list = works(qr/^$digest  api_key      revoked  \S+Z  \S+Z$/m, 'key', 'list', '--gln', $gln);
+    is(scalar(() = $list =~ /  valid    /g), 2, 'two of the list are valid');
+    unlike($list, qr/svk_/, 'and no key is in it');
+    fails(1, qr/there is no location with this GLN/, 'key', 'list', '--gln', '9506000140001');
+    fails(2, qr/key needs --gln/, 'key', 'list');
+
+    fails(2, qr/key create, key list or key revoke/, 'key');
     fails(2, qr/key needs --gln/, 'key', 'create');
     fails(2, qr/--gln "950600013435x": a GLN is all digits/, 'key', 'create', '--gln', '950600013435x');
     fails(2, qr/--gln "9506000134353": the check digit/, 'key', 'create', '--gln', '9506000134353');

@@ -15,6 +15,7 @@
 
 
 static int svw_key_create(svw_command_t *command);
+static int svw_key_list(svw_command_t *command);
 static int svw_key_revoke(svw_command_t *command);
 static int svw_key_make(char key[sizeof(SVW_KEY_START) + SVW_KEY_TEXT]);
 static int svw_key_digest(const char *key, char hex[65]);
@@ -27,11 +28,15 @@ svw_cmd_key(svw_command_t *command)
         return svw_key_create(command);
     }
 
+    if (command->argc >= 2 && strcmp(command->argv[1], "list") == 0) {
+        return svw_key_list(command);
+    }
+
     if (command->argc >= 2 && strcmp(command->argv[1], "revoke") == 0) {
         return svw_key_revoke(command);
     }
 
-    fprintf(stderr, "serial-verify-worker: key create or key revoke, see key --help\n");
+    fprintf(stderr, "serial-verify-worker: key create, key list or key revoke, see key --help\n");
 
     return SVW_EXIT_USAGE;
 }
@@ -99,6 +104,56 @@ svw_key_create(svw_command_t *command)
     explicit_bzero(key, sizeof(key));
 
     return rc;
+}
+
+
+static int
+svw_key_list(svw_command_t *command)
+{
+    int                 i;
+    svw_db_t            db;
+    PGresult           *result;
+    const char         *gln = NULL, *wrong;
+    svw_db_rc_t         rc;
+    const svw_option_t  options[] = { { "--gln", &gln, 1 }, { NULL, NULL, 0 } };
+
+    if (svw_cmd_options(command, 2, options) != 0) {
+        return SVW_EXIT_USAGE;
+    }
+
+    wrong = svw_check_gln((sv_span_t) { (const uint8_t *) gln, strlen(gln) });
+    if (wrong != NULL) {
+        fprintf(stderr, "serial-verify-worker: --gln \"%s\": %s\n", gln, wrong);
+        return SVW_EXIT_USAGE;
+    }
+
+    if (svw_cmd_connect(command, &db) != 0) {
+        return SVW_EXIT_BUSY;
+    }
+
+    rc = svw_db_query(&db, &result,
+                      "select sha256, kind, state, to_char(not_before at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"
+                      " to_char(not_after at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+                      " from sv.list_credentials($1)", 1, &gln);
+
+    if (rc != SVW_DB_OK) {
+        fprintf(stderr, "serial-verify-worker: %s\n", db.error);
+        svw_db_close(&db);
+        return rc == SVW_DB_ERROR ? SVW_EXIT_FAILED : SVW_EXIT_BUSY;
+    }
+
+    printf("%-64s  %-11s  %-7s  %-20s  %s\n", "sha256", "kind", "state", "from", "until");
+
+    for (i = 0; i < PQntuples(result); i++) {
+        printf("%-64s  %-11s  %-7s  %-20s  %s\n", PQgetvalue(result, i, 0), PQgetvalue(result, i, 1),
+               PQgetvalue(result, i, 2), PQgetvalue(result, i, 3),
+               PQgetisnull(result, i, 4) ? "-" : PQgetvalue(result, i, 4));
+    }
+
+    PQclear(result);
+    svw_db_close(&db);
+
+    return SVW_EXIT_OK;
 }
 
 

@@ -38,9 +38,9 @@ static const svw_main_command_t  svw_main_commands[] = {
       "load products|locations|keys FILE.csv\n\n"
       "Loads reference data: all rows, or none when a row is bad. The columns are in docs/worker.md.\n" },
     { "key", svw_cmd_key,
-      "key create --gln GLN [--days N] | key revoke --key KEY | --sha256 HEX\n\n"
+      "key create --gln GLN [--days N] | key list --gln GLN | key revoke --key KEY | --sha256 HEX\n\n"
       "create prints a new API key of a location, once: only its SHA-256 is stored. A location has\n"
-      "at most two valid keys. revoke ends a key at once.\n" },
+      "at most two valid keys. list says which there are. revoke ends a key at once.\n" },
     { "recall", svw_cmd_recall,
       "recall --gtin GTIN --lot LOT --reason TEXT [--reference TEXT]\n\n"
       "Recalls a lot; every gateway knows it within a second. The lot need not be loaded yet.\n" },
