@@ -48,8 +48,8 @@ end
 $$;
 
 -- Many changes in one transaction: first sv.ref_together(), then the changes,
--- which get -1, and last sv.ref_number(), which gives them all one number.
--- Who holds the clock holds up every recall.
+-- which get -1, and last sv.ref_number(), which numbers them and returns the
+-- last number.  Who holds the clock holds up every recall.
 create function sv.ref_together()
 returns void
 language plpgsql security definer
@@ -60,36 +60,57 @@ begin
 end
 $$;
 
+-- Each row gets a number of its own: readers page by numbers, and a page that
+-- has to sort all rows of one number is slow.
 create function sv.ref_number()
 returns bigint
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_n  bigint;
+  v_rows  bigint;
+  v_some  bigint;
+  v_last  bigint;
+  v_n     bigint;
 begin
   perform set_config('sv.ref_together', '', true);
 
-  if not exists (
-    select from sv.product r where r.ref_n = -1
-    union all
-    select from sv.location l where l.ref_n = -1
-    union all
-    select from sv.credential c where c.ref_n = -1
-    union all
-    select from sv.lot b where b.ref_n = -1
-  ) then
+  select (select count(*) from sv.product r where r.ref_n = -1)
+    + (select count(*) from sv.location l where l.ref_n = -1)
+    + (select count(*) from sv.credential c where c.ref_n = -1)
+    + (select count(*) from sv.lot b where b.ref_n = -1)
+  into v_rows;
+
+  if v_rows = 0 then
     return null;
   end if;
 
-  v_n := sv.next_ref_n();
+  update sv.ref_clock set n = n + v_rows returning n into v_last;
+  v_n := v_last - v_rows;
 
-  update sv.product set ref_n = v_n where ref_n = -1;
-  update sv.location set ref_n = v_n where ref_n = -1;
-  update sv.credential set ref_n = v_n where ref_n = -1;
-  update sv.lot set ref_n = v_n where ref_n = -1;
+  update sv.product r set ref_n = v_n + x.i
+  from (select p.gtin, row_number() over () as i from sv.product p where p.ref_n = -1) as x
+  where r.gtin = x.gtin;
+  get diagnostics v_some = row_count;
+  v_n := v_n + v_some;
 
-  return v_n;
+  update sv.location l set ref_n = v_n + x.i
+  from (select p.location_id, row_number() over () as i from sv.location p where p.ref_n = -1) as x
+  where l.location_id = x.location_id;
+  get diagnostics v_some = row_count;
+  v_n := v_n + v_some;
+
+  update sv.credential c set ref_n = v_n + x.i
+  from (select p.sha256, row_number() over () as i from sv.credential p where p.ref_n = -1) as x
+  where c.sha256 = x.sha256;
+  get diagnostics v_some = row_count;
+  v_n := v_n + v_some;
+
+  update sv.lot b set ref_n = v_n + x.i
+  from (select p.gtin, p.lot, row_number() over () as i from sv.lot p where p.ref_n = -1) as x
+  where b.gtin = x.gtin and b.lot = x.lot;
+
+  return v_last;
 end
 $$;
 
