@@ -200,6 +200,7 @@ typedef struct {
     const char  *reason;                    /* stable word */
     const char  *title;
     const char  *element;                   /* what is wrong: a member, a header, an AI; or NULL */
+    char         member[41];                /* a member's name that only the client knows, cut; `element' points here */
     const char  *hint;                      /* "scanner": its setting explains it; or NULL */
     ngx_int_t    offset;                    /* -1: none */
     ngx_uint_t   retry_after;               /* seconds, 0: none */

@@ -13,6 +13,7 @@
 #define NGX_SV_NAME_SHOWN  ((size_t) 40)
 
 
+static void ngx_sv_problem_member(ngx_sv_problem_t *problem, const char *name);
 static ngx_int_t ngx_sv_order_member(ngx_sv_order_t *order, const char *name, const char *value,
     size_t len, ngx_sv_problem_t *problem);
 static ngx_int_t ngx_sv_order_check(ngx_sv_order_t *order, ngx_uint_t kind,
@@ -196,6 +197,7 @@ ngx_sv_order_from_json(const ngx_sv_json_value_t *json, ngx_uint_t kind, ngx_sv_
             ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "string_expected", NULL,
                            "Every member is a string; \"%*s\" is not.",
                            ngx_min(ngx_strlen(name), NGX_SV_NAME_SHOWN), name);
+            ngx_sv_problem_member(problem, name);
             return NGX_DECLINED;
         }
 
@@ -230,6 +232,14 @@ ngx_sv_order_from_json(const ngx_sv_json_value_t *json, ngx_uint_t kind, ngx_sv_
     }
 
     return ngx_sv_order_check(order, kind, problem);
+}
+
+
+static void
+ngx_sv_problem_member(ngx_sv_problem_t *problem, const char *name)
+{
+    (void) ngx_cpystrn((u_char *) problem->member, (u_char *) name, sizeof(problem->member));
+    problem->element = problem->member;
 }
 
 
@@ -294,6 +304,7 @@ ngx_sv_order_member(ngx_sv_order_t *order, const char *name, const char *value, 
         ngx_sv_problem(problem, NGX_SV_UNPROCESSABLE, "member_unknown", NULL,
                        "There is no member \"%*s\".",
                        ngx_min(ngx_strlen(name), NGX_SV_NAME_SHOWN), name);
+        ngx_sv_problem_member(problem, name);
         return NGX_DECLINED;
     }
 

@@ -35,6 +35,9 @@ ngx_sv_send(ngx_http_request_t *r, ngx_uint_t status, const char *type, u_char *
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.content_type_lowcase = NULL;
 
+    /* a precondition is not looked at before an operation: it must not replace the outcome with a 304 or 412 */
+    r->disable_not_modified = 1;
+
     if (ngx_sv_add_common_headers(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

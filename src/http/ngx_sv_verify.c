@@ -20,9 +20,11 @@ typedef struct {
     sv_pg_query_t          *hint;
     ngx_sv_judgement_t      judgement;
     ngx_uint_t              unavailable;    /* what is held back is a 503 */
+    ngx_uint_t              limited;        /* or a 429: seconds to wait */
 } ngx_sv_verify_op_t;
 
 
+static ngx_int_t ngx_sv_verify_limited(ngx_http_request_t *r, ngx_uint_t wait);
 static void ngx_sv_verify_looked_up(void *data, const sv_lookup_result_t *result);
 static void ngx_sv_verify_hinted(void *data, const sv_pg_reply_t *reply);
 static void ngx_sv_verify_done(ngx_sv_verify_op_t *vop, ngx_uint_t hint);
@@ -55,12 +57,7 @@ ngx_sv_verify_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t count
         wait = ngx_sv_miss_exceeded(worker->conf, r->connection);
 
         if (wait != 0) {
-            ngx_sv_count(NGX_SV_LIMITED);
-            ngx_sv_problem(&problem, NGX_HTTP_TOO_MANY_REQUESTS, "too_many_misses", NULL,
-                           "Too many packs from here could not be confirmed. Wait as long as the"
-                           " header Retry-After says, or send a credential.");
-            problem.retry_after = wait;
-            return ngx_sv_send_problem(r, &problem);
+            return ngx_sv_verify_limited(r, wait);
         }
     }
 
@@ -97,6 +94,21 @@ ngx_sv_verify_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t count
     }
 
     return NGX_DONE;
+}
+
+
+static ngx_int_t
+ngx_sv_verify_limited(ngx_http_request_t *r, ngx_uint_t wait)
+{
+    ngx_sv_problem_t  problem;
+
+    ngx_sv_count(NGX_SV_LIMITED);
+    ngx_sv_problem(&problem, NGX_HTTP_TOO_MANY_REQUESTS, "too_many_misses", NULL,
+                   "Too many packs from here could not be confirmed. Wait as long as the"
+                   " header Retry-After says, or send a credential.");
+    problem.retry_after = wait;
+
+    return ngx_sv_send_problem(r, &problem);
 }
 
 
@@ -162,7 +174,12 @@ ngx_sv_verify_done(ngx_sv_verify_op_t *vop, ngx_uint_t hint)
 
     if (ctx->location.role == SV_ROLE_NONE) {
 
-        if (!vop->unavailable && vop->judgement.reason == SV_REASON_NOT_CONFIRMED) {
+        /* many asked at once: what the others missed meanwhile counts, whatever this one would be told */
+        vop->limited = ngx_sv_miss_exceeded(worker->conf, vop->op.r->connection);
+
+        if (vop->limited == 0 && !vop->unavailable
+            && vop->judgement.reason == SV_REASON_NOT_CONFIRMED)
+        {
             ngx_sv_miss_count(worker->conf, vop->op.r->connection);
         }
 
@@ -193,7 +210,10 @@ ngx_sv_verify_answer(ngx_sv_verify_op_t *vop, ngx_uint_t hint)
 
     ngx_sv_time(NGX_SV_TIME_VERIFY, vop->op.started);
 
-    if (vop->unavailable) {
+    if (vop->limited != 0) {
+        rc = ngx_sv_verify_limited(r, vop->limited);
+
+    } else if (vop->unavailable) {
         ngx_sv_count(NGX_SV_VERIFY_FAILED);
         rc = ngx_sv_send_unavailable(r);
 
