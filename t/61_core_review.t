@@ -1,0 +1,50 @@
+#!/usr/bin/env perl
+
+# Ways round the gateway's own rules: many requests at once, and headers that
+# mean something to nginx.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Test::More;
+
+use Test::SerialVerify;
+use Test::SerialVerify::Answer;
+
+my $gtin = 9506000134352;
+
+my $sv = Test::SerialVerify->new;
+$sv->start_postgres;
+$sv->start_redis;
+my $key = $sv->actor('pharmacy', country => 'IT')->{key};
+$sv->product($gtin, name => 'Aspirin 500 mg');
+$sv->pack_row($gtin, $_) for qw(GENUINE A1 A2 A3 A4);
+
+
+subtest 'preconditions of HTTP' => sub {
+    $sv->start_nginx(name => 'conditional', verify => {deadline => '5s'});
+
+    my %condition = (
+        A1 => {'If-Match'            => '"x"'},
+        A2 => {'If-None-Match'       => '*'},
+        A3 => {'If-Unmodified-Since' => 'Sat, 21 Nov 2026 12:00:00 GMT'},
+        A4 => {'If-Modified-Since'   => 'Sat, 21 Nov 2026 12:00:00 GMT'},
+    );
+
+    for my $serial (sort keys %condition) {
+        my ($name) = keys %{$condition{$serial}};
+        my @option = (nginx => 'conditional', key => $key, headers => $condition{$serial});
+        my $link   = $sv->link_to($gtin, $serial);
+
+        answer_is($sv->get($link, @option), 200, {verified => 1}, "$name: a verdict");
+        answer_is($sv->post($link, {operation => 'supply'}, idempotency => "k-$serial", @option), 200, {changed => 1, reason => 'ok'},
+            "$name: the outcome of what was done");
+    }
+
+    $sv->stop('conditional');
+};
+
+$sv->done_testing;
