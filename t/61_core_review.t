@@ -24,6 +24,21 @@ $sv->product($gtin, name => 'Aspirin 500 mg');
 $sv->pack_row($gtin, $_) for qw(GENUINE A1 A2 A3 A4);
 
 
+subtest 'guesses all at once' => sub {
+    $sv->start_nginx(verify => {miss_budget => ['5', '1d'], deadline => '5s', anonymous_floor => '200ms'});
+
+    my @answers = $sv->parallel(map { ['GET', $sv->link_to($gtin, "GUESS$_")] } 1 .. 40);
+    my %seen;
+    $seen{$_->{status}}++ for @answers;
+
+    is_deeply(\%seen, {404 => 5, 429 => 35}, 'no more of them are told than one after the other');
+    problem_is((grep { $_->{status} == 429 } @answers)[0], 429, 'too_many_misses', {}, 'the rest');
+    cmp_ok((sort { $a <=> $b } map { $_->{time} } @answers)[0], '>=', 0.2, 'and none before the floor');
+    is($sv->get($sv->link_to($gtin, 'GENUINE'), key => $key)->{status}, 200, 'a professional from there is served');
+    $sv->stop('nginx');
+};
+
+
 subtest 'preconditions of HTTP' => sub {
     $sv->start_nginx(name => 'conditional', verify => {deadline => '5s'});
 
