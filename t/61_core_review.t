@@ -62,4 +62,40 @@ subtest 'preconditions of HTTP' => sub {
     $sv->stop('conditional');
 };
 
+
+# Packs are sent on to another server, and a part of that server is guarded.
+subtest 'a guarded path that ends like a Digital Link' => sub {
+    my $behind = $sv->port;
+    my $front  = $sv->{port}{front} = $sv->port;
+
+    $sv->start_nginx(name => 'proxy', http => <<"CONF");
+    server {
+        listen 127.0.0.1:$behind;
+        return 200 "behind \$request_uri";
+    }
+
+    server {
+        listen 127.0.0.1:$front;
+        serial_verify_routing on;
+
+        location / {
+            proxy_pass http://127.0.0.1:$behind;
+        }
+
+        location /guarded/ {
+            deny all;
+        }
+    }
+CONF
+
+    my $ask  = sub { return $sv->get($_[0], nginx => 'front') };
+    my $link = $sv->link_to($gtin, 'GENUINE');
+
+    is($ask->('/guarded/report')->{status}, 403, 'the guard');
+    is($ask->('/other')->{body}, 'behind /other', 'what is not guarded');
+    is($ask->("/guarded$link")->{body}, 'behind /01/09506000134352?17=301231', 'only what the location was chosen by gets behind');
+
+    $sv->stop('proxy');
+};
+
 $sv->done_testing;

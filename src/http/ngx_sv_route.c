@@ -76,6 +76,9 @@ ngx_sv_route_handler(ngx_http_request_t *r)
 
     ngx_str_null(&r->exten);
 
+    /* a location that passes the request on passes what it was chosen by, not a path that another location guards */
+    r->valid_unparsed_uri = 0;
+
     return NGX_DECLINED;
 }
 
