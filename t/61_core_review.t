@@ -98,4 +98,19 @@ CONF
     $sv->stop('proxy');
 };
 
+
+# Year 10000 in UTC: what cannot be written is left away, and nothing of the process's memory stands in its place.
+subtest 'a time that has no form' => sub {
+    $sv->pack_row($gtin, 'LATE');
+    $sv->start_nginx(name => 'times', verify => {deadline => '5s'});
+
+    for my $try ('first', 'replayed') {
+        my $answer = $sv->post($sv->link_to($gtin, 'LATE'), {operation => 'supply', occurred_at => '9999-12-31T23:59:59-14:00'},
+            nginx => 'times', key => $key, idempotency => 'late');
+        answer_is($answer, 422, {reason => 'occurred_at_invalid', at => qr/^20\d\d-/, occurred_at => undef}, $try);
+    }
+
+    $sv->stop('times');
+};
+
 $sv->done_testing;

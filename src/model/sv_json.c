@@ -132,6 +132,11 @@ sv_json_time(sv_json_t *json, const char *key, int64_t ms)
 
     sv_day_print((sv_day_t) day, text);
 
+    /* a client's offset can lead out of the years that RFC 3339 writes */
+    if (text[0] == '\0') {
+        return;
+    }
+
     p = text + SV_DAY_TEXT - 1;
     *p++ = 'T';
     p = sv_json_two(p, (unsigned) (rest / 3600000));
