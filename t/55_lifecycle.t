@@ -125,6 +125,23 @@ subtest 'orderly shutdown' => sub {
 };
 
 
+# Bytes of these clients that the gateway has not read yet, as the kernel counts them.
+sub unread {
+    my (@clients) = @_;
+
+    my %port  = map { sprintf('%04X', $_->{socket}->sockport) => 1 } @clients;
+    my $bytes = 0;
+
+    for my $line (split /\n/, Test::SerialVerify::slurp('/proc/net/tcp')) {
+        my (undef, $local, $remote, undef, $queues) = split ' ', $line;
+        next if ($remote // '') !~ /:(\w{4})$/ || !$port{$1};
+        $bytes += hex((split /:/, $queues)[1]) if $local eq sprintf '0100007F:%04X', $sv->{port}{nginx};
+    }
+
+    return $bytes;
+}
+
+
 subtest 'clients that leave' => sub {
     # keep-alive connections and caches have their size after this
     $sv->request(@{verify_request(pack_new())}) for 1 .. 20;
@@ -161,6 +178,7 @@ subtest 'clients that leave' => sub {
 
             # half of them in order, half of them with a reset
             Test::SerialVerify::wait_for { descriptors() >= $before + 6 } 'the clients to be let in', 10;
+            Test::SerialVerify::wait_for { !unread(@clients) } 'what they sent to be read', 10;
             for my $i (0 .. $#clients) {
                 setsockopt $clients[$i]{socket}, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0) if $i % 2;
                 $clients[$i]->close_now;
