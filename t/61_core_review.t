@@ -33,7 +33,7 @@ subtest 'guesses all at once' => sub {
 
     is_deeply(\%seen, {404 => 5, 429 => 35}, 'no more of them are told than one after the other');
     problem_is((grep { $_->{status} == 429 } @answers)[0], 429, 'too_many_misses', {}, 'the rest');
-    cmp_ok((sort { $a <=> $b } map { $_->{time} } @answers)[0], '>=', 0.2, 'and none before the floor');
+    cmp_ok((sort { $a <=> $b } map { $_->{time} } grep { $_->{status} == 404 } @answers)[0], '>=', 0.2, 'and those not before the floor');
     is($sv->get($sv->link_to($gtin, 'GENUINE'), key => $key)->{status}, 200, 'a professional from there is served');
     $sv->stop('nginx');
 };
@@ -96,6 +96,24 @@ CONF
     is($ask->("/guarded$link")->{body}, 'behind /01/09506000134352?17=301231', 'only what the location was chosen by gets behind');
 
     $sv->stop('proxy');
+};
+
+
+subtest 'the request id' => sub {
+    $sv->start_nginx(name => 'ids');
+
+    my $connection = $sv->connection('ids');
+    my (%id, %half);
+
+    for (1 .. 600) {
+        my $id = $connection->request('GET', '/01/x')->{headers}{'x-request-id'};
+        $id{$id}++;
+        $half{$_}++ for $id =~ /^([0-9a-f]{16})([0-9a-f]{16})\z/;
+    }
+
+    is(scalar keys %id, 600, 'is never the same');
+    is(scalar keys %half, 1200, 'and counts nothing');
+    $sv->stop('ids');
 };
 
 

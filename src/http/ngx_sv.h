@@ -109,6 +109,8 @@ ngx_int_t ngx_sv_conf_finish(ngx_conf_t *cf);
 
 /* one worker process: what lives from init_process to exit_process */
 
+#define NGX_SV_RANDOM  4096                 /* for request ids, drawn at once: a multiple of half an id's length */
+
 typedef struct {
     ngx_sv_main_conf_t  *conf;
     sv_loop_t           *loop;
@@ -122,7 +124,8 @@ typedef struct {
     sv_timer_t          *tick;
     ngx_uint_t           bulk_requests;     /* in flight here */
     ngx_uint_t           bulk_limit;        /* this process's share */
-    uint64_t             request_base, request_count;
+    ngx_uint_t           random_left;       /* bytes of it that no request has had */
+    u_char               random[NGX_SV_RANDOM];
     unsigned             stopping:1;        /* exit_process runs: nothing new is begun */
 } ngx_sv_worker_t;
 

@@ -5,8 +5,6 @@
 
 #include "ngx_sv.h"
 
-#include <openssl/rand.h>
-
 
 #define NGX_SV_TICK  1000                   /* epoch and gauges */
 
@@ -56,10 +54,6 @@ ngx_sv_process_init(ngx_cycle_t *cycle)
     /* the share of this process, at least one list */
     worker->bulk_limit = ngx_max((ngx_uint_t) smcf->bulk_requests
                                  / (ngx_uint_t) ngx_sv_conf_processes(cycle), 1);
-
-    if (RAND_bytes((u_char *) &worker->request_base, sizeof(uint64_t)) != 1) {
-        return NGX_ERROR;
-    }
 
     worker->loop = ngx_sv_loop_create(cycle->log);
     if (worker->loop == NULL

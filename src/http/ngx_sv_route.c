@@ -8,6 +8,8 @@
 
 #include "ngx_sv.h"
 
+#include <openssl/rand.h>
+
 
 static ngx_int_t ngx_sv_pack_endpoint(ngx_http_request_t *r, ngx_sv_ctx_t *ctx,
     ngx_uint_t anonymous);
@@ -86,7 +88,6 @@ ngx_sv_route_handler(ngx_http_request_t *r)
 ngx_sv_ctx_t *
 ngx_sv_ctx(ngx_http_request_t *r)
 {
-    uint64_t          id[2];
     ngx_sv_ctx_t     *ctx;
     ngx_sv_worker_t  *worker;
 
@@ -101,11 +102,20 @@ ngx_sv_ctx(ngx_http_request_t *r)
         return NULL;
     }
 
-    /* unique without a system call: random for the process, counted for the request */
+    /* a number counted up would tell the public how much is asked here */
     worker = ngx_sv_worker();
-    id[0] = worker->request_base;
-    id[1] = worker->request_count++ ^ (worker->request_base << 32);
-    (void) ngx_hex_dump(ctx->request_id, (u_char *) id, sizeof(id));
+
+    if (worker->random_left == 0) {
+        if (RAND_bytes(worker->random, NGX_SV_RANDOM) != 1) {
+            return NULL;
+        }
+
+        worker->random_left = NGX_SV_RANDOM;
+    }
+
+    worker->random_left -= NGX_SV_REQUEST_ID / 2;
+    (void) ngx_hex_dump(ctx->request_id, worker->random + worker->random_left,
+                        NGX_SV_REQUEST_ID / 2);
 
     ngx_http_set_ctx(r, ctx, ngx_serial_verify_module);
 
