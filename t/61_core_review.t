@@ -131,4 +131,20 @@ subtest 'a time that has no form' => sub {
     $sv->stop('times');
 };
 
+
+subtest 'the page of another site' => sub {
+    $sv->pack_row($gtin, 'CROSS');
+    $sv->start_nginx(name => 'sites', verify => {deadline => '5s'});
+
+    my $list = qq([{"operation":"supply","key":"c","scan":"(01)09506000134352(21)CROSS(10)LOT1(17)301231"}]);
+    my $cross = $sv->post('/packs', $list, nginx => 'sites', key => $key, headers => {'Sec-Fetch-Site' => 'cross-site'});
+
+    is_deeply([$cross->{status}, $cross->{json}{reason}], [403, 'cross_site'], 'may not send a list');
+    is($sv->sql(q{select state from sv.pack where serial = 'CROSS'}), 'active', 'nothing was done');
+    is($sv->post('/packs', $list, nginx => 'sites', key => $key, headers => {'Sec-Fetch-Site' => 'same-origin'})->{json}{results}[0]{changed}, 1,
+        'the gateway\'s own may');
+
+    $sv->stop('sites');
+};
+
 $sv->done_testing;

@@ -180,6 +180,7 @@ typedef struct {
     ngx_str_t            entry_mode;        /* the header */
     ngx_str_t            idempotency_key;
     ngx_uint_t           idempotency_keys;  /* how many such headers there are */
+    ngx_uint_t           cross_site;        /* another site's page sends it, says the browser */
     u_char               request_id[NGX_SV_REQUEST_ID];
     unsigned             parsed:1;          /* pack is valid */
     unsigned             headers_read:1;

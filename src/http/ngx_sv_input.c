@@ -92,6 +92,11 @@ ngx_sv_read_headers(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
         {
             ctx->idempotency_keys++;
             ctx->idempotency_key = *value;
+
+        } else if (h[i].key.len == sizeof("Sec-Fetch-Site") - 1
+                   && ngx_strncmp(h[i].lowcase_key, "sec-fetch-site", 14) == 0)
+        {
+            ctx->cross_site = value->len == 10 && ngx_strncmp(value->data, "cross-site", 10) == 0;
         }
     }
 }

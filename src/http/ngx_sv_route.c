@@ -224,7 +224,15 @@ ngx_sv_pack_endpoint(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t anonym
 static ngx_int_t
 ngx_sv_read_body(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_http_client_body_handler_pt handler)
 {
-    ngx_int_t  rc;
+    ngx_int_t          rc;
+    ngx_sv_problem_t   problem;
+
+    /* a browser that holds a client certificate sends it for any page that asks */
+    if (ctx->cross_site) {
+        ngx_sv_problem(&problem, NGX_HTTP_FORBIDDEN, "cross_site", "Sec-Fetch-Site",
+                       "The page of another site may not send this.");
+        return ngx_sv_send_problem(r, &problem);
+    }
 
     /* in one piece in memory when it fits client_body_buffer_size */
     r->request_body_in_single_buf = 1;
