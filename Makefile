@@ -13,7 +13,9 @@ PG_INC  := $(shell pg_config --includedir 2>/dev/null || echo /usr/include/postg
 
 WARN    := -W -Wall -Wextra -Wpointer-arith -Wshadow -Wstrict-prototypes \
            -Wmissing-prototypes -Wformat=2 -Wno-format-nonliteral -Werror
-SV_CPPFLAGS := -I. -I$(PG_INC) -D_GNU_SOURCE
+XML_INC := $(shell xml2-config --cflags 2>/dev/null || echo -I/usr/include/libxml2)
+
+SV_CPPFLAGS := -I. -I$(PG_INC) $(XML_INC) -D_GNU_SOURCE
 SV_CFLAGS := -std=gnu11 -g $(WARN) -fvisibility=hidden -fPIC
 
 ifeq ($(SAN),)
@@ -26,7 +28,7 @@ SV_LDFLAGS := -fsanitize=address,undefined
 endif
 
 LIB_LIBS    := -lhiredis -lpq -ljansson -lssl -lcrypto
-WORKER_LIBS := $(LIB_LIBS) -lcsv -lyajl -lm -lpthread
+WORKER_LIBS := $(LIB_LIBS) -lcsv -lyajl -lxml2 -lmicrohttpd -lcurl -lm -lpthread
 
 objs = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 

@@ -1,9 +1,9 @@
 /*
- * Loading one commissioning file: what its parts share.
+ * Loading one file: what its parts share.
  *
- * A reader (svw_feed_csv, svw_feed_json) turns bytes into items and faults; it
- * never holds more than a bounded piece of the file.  svw_load owns the counts
- * and hands good items to svw_stage.
+ * A reader (svw_feed_csv, svw_feed_json, svw_feed_xml) turns bytes into items,
+ * events and faults; it never holds more than a bounded piece of the file.
+ * svw_load owns the counts and hands good items to svw_stage.
  */
 
 #ifndef SVW_LOAD_H
@@ -39,7 +39,57 @@ typedef struct {
     sv_span_t    value;                 /* what stood there */
     const char  *reason;                /* a stable word, see svw_reason_text */
     int          skipped;               /* left to others, not wrong */
+    int          quarantined;           /* kept for a person to decide */
 } svw_fault_t;
+
+/* A member of an event that is not commissioned by it. */
+typedef struct {
+    int32_t      event;
+    int64_t      line;
+    uint64_t     gtin;                  /* 0: an SSCC */
+    sv_span_t    serial;
+} svw_epc_row_t;
+
+/* An event for the staging tables; spans are valid during the call, empty: null. */
+typedef struct {
+    int32_t      event;                 /* its place in the file, from 1 */
+    int64_t      line;
+    uint8_t      identity[32];
+    uint8_t      facts[32];
+    sv_span_t    event_id;
+    const char  *kind;                  /* object, aggregation, transaction */
+    const char  *action;                /* add, observe, delete */
+    sv_span_t    step, disposition;
+    int64_t      event_ms;              /* SVW_NO_TIME: not given */
+    int          offset_min;            /* INT_MIN: not given */
+    uint64_t     parent_gtin;
+    sv_span_t    parent_serial;         /* empty: no parent */
+    sv_span_t    lot, market;
+    sv_day_t     expiry;                /* 0: none */
+    sv_span_t    read_point, biz_location;
+    int64_t      packs;                 /* items it names */
+    const char  *error;                 /* JSON of an errorDeclaration {time, reason, corrective}; NULL: none */
+    const char  *detail;                /* JSON; NULL: none */
+} svw_event_row_t;
+
+typedef struct {
+    int32_t      event;
+    int64_t      line;
+    int64_t      packs;
+    const char  *reason;
+    const char  *element;
+    sv_span_t    value;
+    const char  *content;               /* the event as EPCIS 2.0 JSON; NULL: too large */
+} svw_quarantine_row_t;
+
+/* How a load is to be read; of the feed, the capture job or the command. */
+typedef struct {
+    const char  *feed;                  /* name, "" for the inbox */
+    const char  *company;               /* whose packs it may name, "" any */
+    int          strict;                /* nothing but the standard's own form */
+    int          whole;                 /* all or nothing */
+    const char  *salt;                  /* of a release from quarantine: makes its events others; "" */
+} svw_source_t;
 
 typedef struct {
     const char  *word;

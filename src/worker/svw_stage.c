@@ -10,6 +10,9 @@
 #define SVW_STAGE_ROW     256
 #define SVW_STAGE_CHUNK   200000        /* rows a COPY: between two of them progress can be told */
 
+#define SVW_STAGE_COLUMNS        "gtin, event_time, line, expiry, event, serial, lot, market"
+#define SVW_STAGE_EVENT_COLUMNS  "event, line, identity, facts"
+
 
 struct svw_stage_s {
     char          name[32];
@@ -26,10 +29,10 @@ typedef struct {
     int64_t       line;
     uint8_t       identity[SVW_DIGEST];
     uint8_t       facts[SVW_DIGEST];
-} svw_event_row_t;
+} svw_event_spool_t;
 
 
-static int svw_stage_begin(svw_load_t *load, const char *suffix);
+static int svw_stage_begin(svw_load_t *load, const char *suffix, const char *columns);
 static int svw_stage_flush(svw_load_t *load);
 static int svw_stage_end(svw_load_t *load);
 static int svw_stage_events(svw_load_t *load);
@@ -88,7 +91,7 @@ svw_stage_item(svw_load_t *load, const svw_item_t *item)
 
     stage = load->stage;
 
-    if (!stage->copying && svw_stage_begin(load, "") != 0) {
+    if (!stage->copying && svw_stage_begin(load, "", SVW_STAGE_COLUMNS) != 0) {
         return -1;
     }
 
@@ -132,8 +135,8 @@ svw_stage_item(svw_load_t *load, const svw_item_t *item)
 int
 svw_stage_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t *identity, const uint8_t *facts)
 {
-    svw_stage_t      *stage;
-    svw_event_row_t   row;
+    svw_stage_t        *stage;
+    svw_event_spool_t   row;
 
     stage = load->stage;
 
@@ -216,14 +219,14 @@ svw_stage_idle(const svw_load_t *load)
 
 
 static int
-svw_stage_begin(svw_load_t *load, const char *suffix)
+svw_stage_begin(svw_load_t *load, const char *suffix, const char *columns)
 {
-    char          sql[128];
+    char          sql[256];
     svw_stage_t  *stage;
 
     stage = load->stage;
 
-    snprintf(sql, sizeof(sql), "copy sv.%s%s from stdin", stage->name, suffix);
+    snprintf(sql, sizeof(sql), "copy sv.%s%s (%s) from stdin", stage->name, suffix, columns);
 
     if (svw_stage_db(load, svw_db_do(load->db, sql, 0, NULL)) != 0) {
         return -1;
@@ -301,10 +304,10 @@ svw_stage_end(svw_load_t *load)
 static int
 svw_stage_events(svw_load_t *load)
 {
-    int               got;
-    char             *p;
-    svw_stage_t      *stage;
-    svw_event_row_t   row;
+    int                 got;
+    char               *p;
+    svw_stage_t        *stage;
+    svw_event_spool_t   row;
 
     stage = load->stage;
 
@@ -316,7 +319,7 @@ svw_stage_events(svw_load_t *load)
         return svw_load_stop(load, SVW_LOAD_FAILED, "temporary file: %s", strerror(errno));
     }
 
-    if (svw_stage_begin(load, "_event") != 0) {
+    if (svw_stage_begin(load, "_event", SVW_STAGE_EVENT_COLUMNS) != 0) {
         return -1;
     }
 

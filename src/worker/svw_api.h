@@ -1,0 +1,93 @@
+/*
+ * Role `api': the slower interfaces behind nginx's proxy_pass.
+ *
+ *   svw_api         the server: listens, reads a request, finds its endpoint, answers
+ *   svw_api_identity who asks: what the module vouches for, and its proof
+ *   svw_api_capture  POST /epcis/capture and its jobs     svw_api_events   GET /epcis/events
+ *   svw_api_recall   recalls and withdrawals              svw_api_container  containers
+ *   svw_api_serials  serial numbers, lots
+ *
+ * A few threads, each with a connection to PostgreSQL of its own, as sv_api.
+ * A thread carries out one request from beginning to end.  Bodies of endpoints
+ * with SVW_API_FILE go to disk as they come, others are held in memory.
+ */
+
+#ifndef SVW_API_H
+#define SVW_API_H
+
+#include "svw.h"
+
+#include "../model/sv_ref.h"
+
+#include <jansson.h>
+
+
+#define SVW_API_BODY    (4 * 1024 * 1024)       /* largest body held in memory */
+#define SVW_API_PARTS   4
+
+typedef struct {
+    sv_ref_location_t  location;        /* id, role, GLN, country, company */
+    char               request_id[33];
+    char               lang[3];         /* en, de, fr */
+} svw_identity_t;
+
+typedef struct svw_api_request_s  svw_api_request_t;
+
+struct svw_api_request_s {
+    svw_conf_t            *conf;
+    svw_db_t              *db;          /* connected when the handler is called */
+    const svw_identity_t  *who;
+    const char            *method;
+    const char            *path;        /* decoded */
+    char                  *part[SVW_API_PARTS];     /* what stood for each * of the pattern, decoded */
+    const unsigned char   *body;        /* not NUL-terminated */
+    size_t                 body_len;
+    int                    body_fd;     /* SVW_API_FILE: the body, whole, at its start; else -1 */
+    int64_t                body_size;
+    char                   body_path[256];
+    uint8_t                body_sha256[32];
+    void                  *server;      /* svw_api.c's own */
+};
+
+/* NULL when it was not sent; valid during the request */
+const char *svw_api_query(svw_api_request_t *rq, const char *name);
+const char *svw_api_header(svw_api_request_t *rq, const char *name);
+
+/*
+ * The answer, once a request; the last call of a handler, which returns its
+ * result.  svw_api_json() takes over `body'.
+ */
+int svw_api_json(svw_api_request_t *rq, unsigned status, const char *type, json_t *body);
+int svw_api_text(svw_api_request_t *rq, unsigned status, const char *type, const char *text, size_t len);
+int svw_api_problem(svw_api_request_t *rq, unsigned status, const char *reason, const char *element,
+    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+int svw_api_db_problem(svw_api_request_t *rq, svw_db_rc_t rc);      /* SQLSTATE -> 400, 403, 404, 409, 503; docs/architecture.md */
+void svw_api_add_header(svw_api_request_t *rq, const char *name, const char *value);    /* before the answer */
+
+/* a body as JSON; NULL: the problem is already answered */
+json_t *svw_api_body_json(svw_api_request_t *rq);
+
+#define SVW_API_FILE  0x01              /* the body goes to a file */
+
+#define SVW_ROLE_BIT(role)  (1u << (role))
+#define SVW_ANY_ROLE        0xfeu       /* any professional */
+
+typedef struct {
+    const char  *method;
+    const char  *pattern;               /* "/epcis/capture/" "*": a * is one segment of the raw path, decoded */
+    unsigned     roles;                 /* SVW_ROLE_BIT()s that may */
+    unsigned     flags;
+    int        (*handler)(svw_api_request_t *rq);
+} svw_api_endpoint_t;
+
+/* tables of endpoints, each ended by a NULL method; svw_api.c lists the tables */
+extern const svw_api_endpoint_t  svw_api_capture[], svw_api_events[], svw_api_recall[], svw_api_container[],
+    svw_api_serials[];
+
+int svw_api_run(svw_conf_t *conf);
+
+/* svw_api_identity.c: 0, or -1 when `token' does not prove that the module sent this request now */
+int svw_identity_verify(const unsigned char *secret, size_t secret_len, const char *token, const char *method,
+    const char *target, int64_t now_ms, svw_identity_t *who);
+
+#endif /* SVW_API_H */
