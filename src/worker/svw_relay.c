@@ -1,3 +1,4 @@
+#include "svw_array.h"
 #include "svw_redis.h"
 
 #include <inttypes.h>
@@ -18,12 +19,6 @@ typedef struct {
     int64_t        told;
 } svw_relay_t;
 
-typedef struct {
-    char          *text;
-    size_t         len;
-    FILE          *out;
-} svw_array_t;
-
 
 static int svw_relay_outbox(svw_relay_t *relay);
 static int svw_relay_epoch(svw_relay_t *relay);
@@ -33,8 +28,6 @@ static int svw_relay_chain(svw_relay_t *relay, const PGresult *rows);
 static int svw_relay_retry(svw_relay_t *relay, svw_redis_t *redis);
 static int svw_relay_end(svw_relay_t *relay, int ok);
 static void svw_relay_tell(svw_relay_t *relay);
-static int svw_array_column(svw_array_t *array, const PGresult *rows, const char *name, const char *needed);
-static void svw_array_free(svw_array_t *array);
 
 
 int
@@ -383,61 +376,4 @@ svw_relay_tell(svw_relay_t *relay)
     params[1] = text;
 
     (void) svw_db_do(&relay->db, "select sv.figure_set($1, $2)", 2, params);
-}
-
-
-/* A column as an array literal, of the rows that have `needed'. */
-static int
-svw_array_column(svw_array_t *array, const PGresult *rows, const char *name, const char *needed)
-{
-    int          i, n;
-    const char  *p;
-
-    array->out = open_memstream(&array->text, &array->len);
-    if (array->out == NULL) {
-        return -1;
-    }
-
-    fputc('{', array->out);
-
-    for (i = 0, n = 0; i < PQntuples(rows); i++) {
-        if (svw_col(rows, i, needed) == NULL) {
-            continue;
-        }
-
-        fputs(n++ > 0 ? ",\"" : "\"", array->out);
-
-        for (p = svw_col(rows, i, name); p != NULL && *p != '\0'; p++) {
-            if (*p == '"' || *p == '\\') {
-                fputc('\\', array->out);
-            }
-
-            fputc(*p, array->out);
-        }
-
-        fputc('"', array->out);
-    }
-
-    fputc('}', array->out);
-
-    if (fclose(array->out) != 0) {
-        array->out = NULL;
-        return -1;
-    }
-
-    array->out = NULL;
-
-    return 0;
-}
-
-
-static void
-svw_array_free(svw_array_t *array)
-{
-    if (array->out != NULL) {
-        fclose(array->out);
-    }
-
-    free(array->text);
-    *array = (svw_array_t) { 0 };
 }
