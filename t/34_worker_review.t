@@ -92,7 +92,7 @@ subtest 'as many events as packs, and one of them bad' => sub {
     my $n = 300_000;
     my ($load, $stage) = stage('events', q{select 9506000134352, g, '2030-12-31', g, 'C' || g, 'C' || g % 2 from generate_series(1, ?::integer) g}, $n);
 
-    $sv->sql("insert into sv.${stage}_event select g, g, sha256(convert_to(g::text, 'UTF8')), '' from generate_series(1, ?::integer) g", $n);
+    $sv->sql("insert into sv.${stage}_event (event, line, identity, facts) select g, g, sha256(convert_to(g::text, 'UTF8')), '' from generate_series(1, ?::integer) g", $n);
     $sv->sql('select sv.stage_ready(?, ?)', $load, $stage);
 
     # one of the two lots is merged, as if the product of the other were unknown
@@ -103,7 +103,7 @@ subtest 'as many events as packs, and one of them bad' => sub {
     $sv->sql('reset statement_timeout');
 
     ok($done, 'the load ends');
-    is($sv->sql('select count(*) from sv.load_event where load_id = ?', $load), $n / 2, 'the events of the merged lot are done, the others are not');
+    is($sv->sql('select count(*) from sv.event where load_id = ?', $load), $n / 2, 'the events of the merged lot are done, the others are not');
 };
 
 subtest 'a load does not hold a lot that is known' => sub {
