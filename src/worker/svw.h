@@ -7,6 +7,7 @@
  *
  *   svw_main       command line              svw_supervise   processes of the roles
  *   svw_conf       configuration file        svw_log         log
+ *     svw_conf_set   values                    svw_conf_feed   sections of feeds
  *   svw_db         PostgreSQL                svw_redis       Redis
  *   svw_ingest     the role: one file after the other
  *   svw_inbox        which files are complete, claiming and filing them
@@ -52,7 +53,22 @@ typedef enum { SVW_UNKNOWN_REJECT, SVW_UNKNOWN_CREATE } svw_unknown_t;
 #define SVW_ROLE_INGEST        0x01
 #define SVW_ROLE_RELAY         0x02
 #define SVW_ROLE_HOUSEKEEPING  0x04
-#define SVW_ROLE_ALL           0x07
+#define SVW_ROLE_API           0x08
+#define SVW_ROLE_PUSH          0x10
+#define SVW_ROLE_DEFAULT       0x07
+#define SVW_ROLE_ALL           0x1f
+
+/* Where files come from and how they are read: the inbox, or a section [feed NAME]. */
+typedef struct {
+    char            *name;              /* "" the inbox */
+    char            *inbox;
+    char            *done;
+    char            *rejected;
+    char            *company;           /* whose packs it may name; "" any */
+    svw_on_error_t   on_error;
+    unsigned         strict;            /* nothing but the standard's own form */
+    unsigned         line;              /* of the section; 0: the inbox */
+} svw_feed_t;
 
 typedef struct {
     char            *file;              /* where it was read from, NULL: defaults */
@@ -81,11 +97,33 @@ typedef struct {
     unsigned         months_ahead;      /* months */
     unsigned         idempotency_keep;
     unsigned         drain_timeout;
+
+    unsigned         strict;            /* of the inbox, and of feeds that do not say otherwise */
+    svw_feed_t      *feeds;             /* the inbox first, if there is one */
+    unsigned         n_feeds;
+    unsigned         ingest_processes;
+
+    char            *api_listen;        /* unix:/path or address:port */
+    char            *api_postgres;
+    char            *api_secret;        /* file */
+    unsigned         api_threads;
+    char            *capture_dir;
+    uint64_t         capture_file_limit;        /* bytes */
+    unsigned         capture_event_limit;       /* 0: none */
+
+    char            *audit_key;         /* file */
+    char            *audit_heads;       /* directory */
+
+    char            *push_url;
+    char            *push_token_file;
+    char            *push_company;      /* whose events; NULL: all */
+    unsigned         push_interval;     /* ms */
 } svw_conf_t;
 
 /* 0, or -1 with file, line and reason in `error' */
 int svw_conf_read(svw_conf_t *conf, const char *file, char error[SVW_TEXT]);
 void svw_conf_free(svw_conf_t *conf);
+int svw_conf_ready(const svw_conf_t *conf, unsigned roles, char error[SVW_TEXT]);      /* -1: what a role needs is missing */
 unsigned svw_role_parse(const char *word);      /* 0: no such role */
 const char *svw_role_word(unsigned role);
 
@@ -146,6 +184,9 @@ int64_t svw_col_int(const PGresult *result, int row, const char *name);
 int svw_ingest_run(svw_conf_t *conf);
 int svw_relay_run(svw_conf_t *conf);
 int svw_housekeeping_run(svw_conf_t *conf);
+int svw_api_run(svw_conf_t *conf);
+int svw_push_run(svw_conf_t *conf);
+int svw_role_run(svw_conf_t *conf, unsigned role);      /* one of them: svw_supervise.c */
 
 typedef struct {
     svw_conf_t  *conf;
@@ -153,6 +194,7 @@ typedef struct {
     char       **argv;
 } svw_command_t;
 
+int svw_cmd_check(svw_command_t *command);
 int svw_cmd_recall(svw_command_t *command);
 int svw_cmd_load(svw_command_t *command);
 int svw_cmd_load_file(svw_command_t *command);

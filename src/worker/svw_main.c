@@ -4,8 +4,6 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 
 #define SVW_CONF_DEFAULT  "/etc/serial-verify/worker.conf"
@@ -19,14 +17,12 @@ typedef struct {
 
 
 static int svw_cmd_run(svw_command_t *command);
-static int svw_cmd_check(svw_command_t *command);
-static int svw_check_dir(const char *name, const char *path, const char *inbox);
 static void svw_help(FILE *out);
 
 
 static const svw_main_command_t  svw_main_commands[] = {
     { "run", svw_cmd_run,
-      "run [--role ingest|relay|housekeeping]\n\n"
+      "run [--role ingest|relay|housekeeping|api|push]\n\n"
       "Runs the roles of the configuration, one process each, in the foreground. --role runs one\n"
       "role in this process. SIGTERM and SIGINT end it after the lot or batch at hand; SIGHUP reads\n"
       "the configuration again and opens the log again.\n" },
@@ -132,9 +128,9 @@ main(int argc, char **argv)
 static int
 svw_cmd_run(svw_command_t *command)
 {
-    int           rc;
-    unsigned      role;
-    svw_conf_t   *conf;
+    char         error[SVW_TEXT];
+    unsigned     role;
+    svw_conf_t  *conf;
 
     conf = command->conf;
     role = 0;
@@ -143,7 +139,7 @@ svw_cmd_run(svw_command_t *command)
         role = svw_role_parse(command->argv[2]);
 
         if (role == 0) {
-            fprintf(stderr, "serial-verify-worker: no such role \"%s\": ingest, relay or housekeeping\n",
+            fprintf(stderr, "serial-verify-worker: no such role \"%s\": ingest, relay, housekeeping, api or push\n",
                     command->argv[2]);
             return SVW_EXIT_USAGE;
         }
@@ -153,8 +149,8 @@ svw_cmd_run(svw_command_t *command)
         return SVW_EXIT_USAGE;
     }
 
-    if (((role ? role : conf->roles) & SVW_ROLE_INGEST) && conf->inbox == NULL) {
-        fprintf(stderr, "serial-verify-worker: %s: the role ingest needs \"inbox\"\n", conf->file);
+    if (svw_conf_ready(conf, role ? role : conf->roles, error) != 0) {
+        fprintf(stderr, "serial-verify-worker: %s\n", error);
         return SVW_EXIT_USAGE;
     }
 
@@ -169,92 +165,7 @@ svw_cmd_run(svw_command_t *command)
 
     svw_stop_signals(conf->drain_timeout);
 
-    rc = role == SVW_ROLE_INGEST ? svw_ingest_run(conf)
-         : role == SVW_ROLE_RELAY ? svw_relay_run(conf) : svw_housekeeping_run(conf);
-
-    return rc;
-}
-
-
-/* Everything that can be known without changing anything. */
-static int
-svw_cmd_check(svw_command_t *command)
-{
-    int          bad;
-    svw_db_t     db;
-    PGresult    *result;
-    svw_conf_t  *conf;
-
-    conf = command->conf;
-    bad = 0;
-
-    if (conf->inbox != NULL) {
-        bad |= svw_check_dir("inbox", conf->inbox, conf->inbox);
-        bad |= svw_check_dir("done", conf->done, conf->inbox);
-        bad |= svw_check_dir("rejected", conf->rejected, conf->inbox);
-    }
-
-    if (conf->redis_password_file != NULL && access(conf->redis_password_file, R_OK) != 0) {
-        fprintf(stderr, "redis_password_file \"%s\": %s\n", conf->redis_password_file, strerror(errno));
-        bad = 1;
-    }
-
-    svw_db_init(&db, conf->postgres, "serial-verify-worker check");
-
-    if (svw_db_connect(&db) != 0) {
-        fprintf(stderr, "postgres: %s\n", db.error);
-        bad = 1;
-
-    } else {
-        if (svw_db_query(&db, &result, "select sv.worker_status()", 0, NULL) != SVW_DB_OK) {
-            fprintf(stderr, "postgres: %s (are all migrations applied, and is this the role sv_worker?)\n", db.error);
-            bad = 1;
-        }
-
-        PQclear(result);
-    }
-
-    svw_db_close(&db);
-
-    if (!bad) {
-        printf("%s: ok\n", conf->file);
-    }
-
-    return bad ? SVW_EXIT_USAGE : SVW_EXIT_OK;
-}
-
-
-static int
-svw_check_dir(const char *name, const char *path, const char *inbox)
-{
-    struct stat  st, in;
-
-    if (stat(path, &st) != 0) {
-        /* made at the start when it is missing, if its parent is there */
-        if (errno == ENOENT && strcmp(name, "inbox") != 0) {
-            return 0;
-        }
-
-        fprintf(stderr, "%s \"%s\": %s\n", name, path, strerror(errno));
-        return 1;
-    }
-
-    if (!S_ISDIR(st.st_mode)) {
-        fprintf(stderr, "%s \"%s\": is not a directory\n", name, path);
-        return 1;
-    }
-
-    if (access(path, R_OK|W_OK|X_OK) != 0) {
-        fprintf(stderr, "%s \"%s\": %s\n", name, path, strerror(errno));
-        return 1;
-    }
-
-    if (stat(inbox, &in) == 0 && in.st_dev != st.st_dev) {
-        fprintf(stderr, "%s \"%s\": must be on the file system of the inbox\n", name, path);
-        return 1;
-    }
-
-    return 0;
+    return svw_role_run(conf, role);
 }
 
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 
-#define SVW_CHILDREN      3
+#define SVW_CHILDREN      16            /* one a role, and more that ingest */
 #define SVW_RESTART_MIN   200           /* ms */
 #define SVW_RESTART_MAX   10000
 #define SVW_STEADY        30000         /* a child that lived so long starts again at once */
@@ -127,6 +127,29 @@ svw_today(void)
 
 
 int
+svw_role_run(svw_conf_t *conf, unsigned role)
+{
+    switch (role) {
+
+    case SVW_ROLE_INGEST:
+        return svw_ingest_run(conf);
+
+    case SVW_ROLE_RELAY:
+        return svw_relay_run(conf);
+
+    case SVW_ROLE_HOUSEKEEPING:
+        return svw_housekeeping_run(conf);
+
+    case SVW_ROLE_API:
+        return svw_api_run(conf);
+
+    default:
+        return svw_push_run(conf);
+    }
+}
+
+
+int
 svw_supervise(svw_conf_t *conf, unsigned roles)
 {
     unsigned           i;
@@ -237,12 +260,18 @@ svw_pid_file(const char *path)
 static void
 svw_children(svw_supervisor_t *s, unsigned roles)
 {
-    unsigned  role;
+    unsigned  role, n;
 
     s->n = 0;
 
     for (role = 1; role <= SVW_ROLE_ALL; role <<= 1) {
-        if (roles & role) {
+        n = roles & role ? 1 : 0;
+
+        if (n == 1 && role == SVW_ROLE_INGEST) {
+            n = s->conf->ingest_processes;
+        }
+
+        while (n-- > 0) {
             s->child[s->n++] = (svw_child_t) { .role = role };
         }
     }
@@ -291,17 +320,7 @@ svw_role_main(svw_supervisor_t *s, unsigned role)
     svw_child_flag = 0;
     svw_stop_signals(s->conf->drain_timeout);
 
-    switch (role) {
-
-    case SVW_ROLE_INGEST:
-        return svw_ingest_run(s->conf);
-
-    case SVW_ROLE_RELAY:
-        return svw_relay_run(s->conf);
-
-    default:
-        return svw_housekeeping_run(s->conf);
-    }
+    return svw_role_run(s->conf, role);
 }
 
 
@@ -403,7 +422,6 @@ svw_stop_all(svw_supervisor_t *s)
 static void
 svw_reload(svw_supervisor_t *s)
 {
-    int          bad;
     char         error[SVW_TEXT];
     svw_conf_t   fresh;
 
@@ -411,14 +429,7 @@ svw_reload(svw_supervisor_t *s)
         return;
     }
 
-    bad = svw_conf_read(&fresh, s->conf->file, error) != 0;
-
-    if (!bad && (fresh.roles & SVW_ROLE_INGEST) && fresh.inbox == NULL) {
-        snprintf(error, sizeof(error), "%s: the role ingest needs \"inbox\"", fresh.file);
-        bad = 1;
-    }
-
-    if (bad) {
+    if (svw_conf_read(&fresh, s->conf->file, error) != 0 || svw_conf_ready(&fresh, fresh.roles, error) != 0) {
         svw_log(SVW_LOG_ERROR, "the configuration stays as it was: %s", error);
         svw_conf_free(&fresh);
         return;

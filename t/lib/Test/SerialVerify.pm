@@ -654,10 +654,16 @@ sub parallel {
 # --- the worker
 
 # setting => value of worker.conf; undef leaves one away
+# feeds => {NAME => {setting => value}}: sections
 sub worker_conf {
     my ($self, %setting) = @_;
 
     my $inbox = $self->directory('inbox');
+    my $feeds = delete $setting{feeds} // {};
+    my $lines = sub {
+        my ($of) = @_;
+        return map { "$_ = $of->{$_}\n" } grep { defined $of->{$_} } sort keys %{$of};
+    };
 
     %setting = (
         postgres       => 'host=' . $self->pg_socket . ' dbname=sv user=sv_worker',
@@ -670,8 +676,8 @@ sub worker_conf {
         %setting,
     );
 
-    return $self->write_file('worker.conf', join '', map { "$_ = $setting{$_}\n" }
-        grep { defined $setting{$_} } sort keys %setting);
+    return $self->write_file('worker.conf', join '', $lines->(\%setting),
+        map { ("[feed $_]\n", $lines->($feeds->{$_})) } sort keys %{$feeds});
 }
 
 
