@@ -1,4 +1,20 @@
--- Recall of serials: ranges and lists.
+-- Recalls: of a lot, a range or a list of serials, and withdrawals of a product;
+-- who made them, who may lift them.
+--
+-- sv.recall holds every recall there is or was.  What gateways and sv.operate
+-- look at follows from the open ones:
+--
+--   lot, product    sv.lot.recalled_at, sv.product.withdrawn_at: of the earliest
+--   range, serials  sv.product.partly_recalled, the mark in the reference feed
+--                   that sends every look-up of the product to PostgreSQL, where
+--                   sv.recall_of_serial() says which packs it is
+--
+-- Each party (the authority, the operator, a company) has recalls of its own: two
+-- recalls of the same lot are two rows, the earliest stands, and to lift one
+-- leaves the other.  The same recall by the same party again is no other row.
+--
+-- Locks: the row of the lot (of a range or list: of the product), then rows of
+-- sv.recall, then the reference clock, as in 004_refdata.sql.
 
 begin;
 
@@ -12,5 +28,1186 @@ $$;
 
 set local role sv_owner;
 select sv.migration_begin(9, 'recall');
+
+create table sv.recall (
+  gtin         bigint       not null,
+  recall_id    uuid         not null,
+  kind         text         not null check (kind in ('lot', 'range', 'serials', 'product')),
+  lot          text         collate "C",                  -- lot
+  serial_from  text         collate "C",                  -- range: all serials of this length from here,
+  serial_to    text         collate "C",                  --   byte by byte, up to and with this
+  n            integer,                                   -- serials: how many
+  digest       bytea,                                     -- serials: sha256 over them in order, a line feed behind each
+  reason       text         not null,
+  reference    text,
+  at           timestamptz  not null,
+  role         sv.role      not null,                     -- the party: role and company of who made it; a command's is operator
+  company      text,
+  actor        text         not null,                     -- the location's GLN; of a command: a person or a program
+  location_id  integer,                                   -- null: a command
+  lifted_at    timestamptz,
+  lifted_by    text,                                      -- as actor
+  lift_reason  text,
+  primary key (gtin, recall_id)
+);
+
+create index recall_id on sv.recall (recall_id);
+create index recall_at on sv.recall (at);
+
+create unique index recall_open on sv.recall (gtin, kind, coalesce(lot, ''), coalesce(serial_from, ''), coalesce(serial_to, ''),
+  coalesce(digest, ''), role, coalesce(company, '')) where lifted_at is null;
+
+-- looked at for every pack
+create index recall_open_serials on sv.recall (gtin) where lifted_at is null and kind in ('range', 'serials');
+
+create table sv.recall_serial (
+  gtin       bigint  not null,
+  serial     text    collate "C" not null,
+  recall_id  uuid    not null,
+  primary key (gtin, serial, recall_id)
+);
+
+-- Who may lift what.  No row: never.
+create table sv.recall_lift_rule (
+  role   sv.role  not null,
+  kind   text     not null check (kind in ('lot', 'range', 'serials', 'product')),
+  own    boolean  not null,                               -- only what the same party recalled
+  hours  integer,                                         -- and not longer after; null: any time
+  primary key (role, kind)
+);
+
+insert into sv.recall_lift_rule (role, kind, own, hours)
+select r.role, k.kind, r.own, r.hours
+from (values
+        ('authority'::sv.role, false, null::integer),
+        ('operator',           false, null),              -- the commands
+        ('manufacturer',       true,  24)) as r (role, own, hours),
+     (values ('lot'), ('range'), ('serials'), ('product')) as k (kind);
+
+alter table sv.product add column partly_recalled boolean not null default false;     -- some of its serials are
+alter table sv.idempotency add column reference text;                                 -- of the recall or withdrawal
+
+-- what was recalled and withdrawn before
+insert into sv.recall (gtin, recall_id, kind, lot, reason, reference, at, role, actor)
+select l.gtin, gen_random_uuid(), 'lot', l.lot, coalesce(l.reason, ''), l.reference, l.recalled_at, 'operator'::sv.role,
+  coalesce((select a.actor
+            from sv.audit a
+            where a.gtin = l.gtin and a.lot = l.lot and a.operation = 'recall_lot'
+            order by a.at desc
+            limit 1), 'unknown')
+from sv.lot l
+where l.recalled_at is not null
+union all
+select r.gtin, gen_random_uuid(), 'product', null, coalesce(r.reason, ''), r.reference, r.withdrawn_at, 'operator',
+  coalesce((select a.actor
+            from sv.audit a
+            where a.gtin = r.gtin and a.operation = 'withdraw_product'
+            order by a.at desc
+            limit 1), 'unknown')
+from sv.product r
+where r.withdrawn_at is not null;
+
+
+-- Reason and reference of a recall or withdrawal, as one text for a person, at
+-- most 128 bytes: that is what a gateway holds.  A long reason is cut, never the
+-- reference (at most 100).
+create or replace function sv.reason_text(p_reason text, p_reference text)
+returns text
+language sql immutable parallel safe
+return case
+  when p_reference is null and octet_length(p_reason) <= 128                    then p_reason
+  when octet_length(p_reason) + octet_length(p_reference) + 3 <= 128            then p_reason || ' (' || p_reference || ')'
+  else
+    (select left(p_reason, max(i))
+     from generate_series(0, length(p_reason)) as i
+     where octet_length(left(p_reason, i)) <= 125 - coalesce(octet_length(p_reference) + 3, 0))
+    || '...' || coalesce(' (' || p_reference || ')', '')
+end;
+
+-- The earliest open recall of a range or list that names this serial, or no row.
+-- In its caller's query: one look at an index that is empty for most products.
+create function sv.recall_of_serial(p_gtin bigint, p_serial text)
+returns table (at timestamptz, reason text, reference text)
+language sql stable
+begin atomic
+  select r.at, r.reason, r.reference
+  from sv.recall r
+  where r.gtin = p_gtin and r.lifted_at is null and r.kind in ('range', 'serials')
+    and case r.kind
+      when 'range' then
+        octet_length(r.serial_from) = octet_length(p_serial) and p_serial collate "C" between r.serial_from and r.serial_to
+      else exists (
+        select
+        from sv.recall_serial s
+        where s.gtin = p_gtin and s.serial = p_serial collate "C" and s.recall_id = r.recall_id)
+    end
+  order by r.at, r.recall_id
+  limit 1;
+end;
+
+
+-- What is known of a pack; always one row.  Never used to decide a change.
+-- recalled_ms, recall_text: of a recall that names its serial.
+drop function sv.verify_read(bigint, text, text);
+
+create function sv.verify_read(
+  p_gtin           bigint,
+  p_serial         text,
+  p_lot            text,
+  out known        boolean,                       -- not "found": that is a variable of plpgsql's own
+  out state        text,
+  out version      integer,
+  out lot          text,
+  out expiry       text,
+  out location_id  integer,
+  out since_ms     bigint,
+  out lot_known    boolean,
+  out recalled_ms  bigint,
+  out recall_text  text
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  select true, k.state, k.version, k.lot, to_char(k.expiry, 'YYYYMMDD'), k.location_id, sv.ms(k.since), k.lot = p_lot,
+    sv.ms(c.at), sv.reason_text(c.reason, c.reference)
+  into known, state, version, lot, expiry, location_id, since_ms, lot_known, recalled_ms, recall_text
+  from sv.pack k
+    left join lateral sv.recall_of_serial(p_gtin, p_serial) c on true
+  where k.gtin = p_gtin and k.serial = p_serial and k.state <> 'void';
+
+  known := known is not null;
+
+  if lot_known is not true then
+    lot_known := exists (
+      select from sv.lot l
+      where l.gtin = p_gtin and l.lot = p_lot and l.expiry is not null
+    );
+  end if;
+end
+$$;
+
+
+-- As in 003_operate.sql, and: recalls that name the serial count like those of
+-- its lot (the earlier of both stands); an outcome recalled or withdrawn tells
+-- why (reference).
+drop function sv.operate(bigint, text, text, date, text, text, integer, text, text, text, timestamptz, text, uuid, text);
+
+create function sv.operate(
+  p_gtin            bigint,
+  p_serial          text,
+  p_lot             text,
+  p_expiry          date,
+  p_operation       text,
+  p_of              text,
+  p_location        integer,
+  p_key             text,
+  p_fingerprint     text,
+  p_entry_mode      text,
+  p_occurred_at     timestamptz,
+  p_alert_id        text,
+  p_audit_id        uuid,
+  p_request_id      text,
+  out replayed      boolean,
+  out reason        text,
+  out changed       boolean,
+  out state         text,
+  out state_before  text,
+  out version       integer,
+  out lot           text,
+  out expiry        text,
+  out location_id   integer,
+  out since_ms      bigint,
+  out at_ms         bigint,
+  out occurred_ms   bigint,
+  out code          text,
+  out alert_id      text,
+  out repeat        smallint,
+  out repeats_left  smallint,
+  out hint          text,
+  out reference     text
+)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_operation  sv.operation := p_operation;
+  v_of         sv.operation := coalesce(p_of, p_operation);
+  v_now        timestamptz;
+  v_when       timestamptz;
+  v_here       boolean;
+  v_alert      boolean;
+  v_stored     sv.idempotency;
+  v_pack       sv.pack;
+  v_ref        record;
+begin
+  if v_operation = 'undo' then
+    if v_of in ('undo', 'verify') then
+      raise exception using errcode = '22023', message = 'undo needs the operation to take back';
+    end if;
+
+  elsif v_of <> v_operation then
+    raise exception using errcode = '22023', message = 'only undo takes back another operation';
+  end if;
+
+  v_now := clock_timestamp();
+
+  loop
+    insert into sv.idempotency (gtin, location_id, key, at, fingerprint)
+    values (p_gtin, p_location, p_key, v_now, p_fingerprint)
+    on conflict do nothing;
+
+    exit when found;
+
+    select i.* into v_stored
+    from sv.idempotency i
+    where i.gtin = p_gtin and i.location_id = p_location and i.key = p_key;
+
+    if not found then
+      continue;  -- purged in between
+    end if;
+
+    if v_stored.fingerprint <> p_fingerprint then
+      replayed := false;
+      reason := 'key_reused';
+      changed := false;
+      return;
+    end if;
+
+    replayed := true;
+    reason := v_stored.reason;
+    changed := v_stored.changed;
+    state := v_stored.state;
+    state_before := v_stored.state_before;
+    version := v_stored.version;
+    lot := v_stored.lot;
+    expiry := v_stored.expiry;
+    location_id := v_stored.pack_location;
+    since_ms := v_stored.since_ms;
+    at_ms := v_stored.at_ms;
+    occurred_ms := v_stored.occurred_ms;
+    code := v_stored.code;
+    alert_id := v_stored.alert_id;
+    repeat := v_stored.repeat;
+    repeats_left := v_stored.repeats_left;
+    hint := v_stored.hint;
+    reference := v_stored.reference;
+    return;
+  end loop;
+
+  if v_operation = 'verify' then
+    select k.* into v_pack
+    from sv.pack k
+    where k.gtin = p_gtin and k.serial = p_serial and k.state <> 'void';
+
+  else
+    select k.* into v_pack
+    from sv.pack k
+    where k.gtin = p_gtin and k.serial = p_serial and k.state <> 'void'
+    for update;
+  end if;
+
+  v_now := clock_timestamp();
+  v_when := coalesce(p_occurred_at, v_now);
+  v_here := v_pack.location_id is not null and v_pack.location_id = p_location;
+
+  select
+    m.operation is not null
+      and (l.role <> 'manufacturer' or v_operation = 'verify' or r.gtin is null or l.company = r.company)
+      is true as permitted,
+    r.gtin is not null as product_known,
+    r.lot_optional,
+    r.expiry_optional,
+    r.withdrawn_at,
+    b.expiry is not null as lot_known,
+    least(b.recalled_at, c.at) as recalled_at,
+    c.at is not null and (b.recalled_at is null or sv.ms(c.at) < sv.ms(b.recalled_at)) as by_serial,
+    b.reason as lot_reason,
+    b.reference as lot_reference,
+    c.reason as serial_reason,
+    c.reference as serial_reference,
+    r.reason as product_reason,
+    r.reference as product_reference,
+    t.next_state,
+    t.reason,
+    t.code,
+    t.alert
+  into v_ref
+  from (values (p_gtin)) as x (gtin)
+    left join sv.location l on l.location_id = p_location and not l.deleted
+    left join sv.permission m on m.role = l.role and m.operation = v_of
+    left join sv.product r on r.gtin = x.gtin and not r.deleted
+    left join sv.lot b on b.gtin = x.gtin and b.lot = coalesce(v_pack.lot, p_lot)
+    left join lateral sv.recall_of_serial(p_gtin, p_serial) c on true
+    left join sv.transition t on t.operation = v_operation and t.of = v_of
+      and t.state = v_pack.state and t.same_location = v_here;
+
+  if not v_ref.permitted then
+    reason := 'not_permitted';
+
+  elsif p_occurred_at is not null and not sv.occurred_at_valid(p_occurred_at, v_now) then
+    reason := 'occurred_at_invalid';
+
+  elsif v_ref.product_known and v_operation <> 'verify'
+    and (p_lot is null and not v_ref.lot_optional or p_expiry is null and not v_ref.expiry_optional)
+  then
+    reason := 'elements_missing';
+
+  else
+    -- at the counter a recall that is seen counts; a replay happened before or after it
+    reason := sv.judge(
+      v_ref.product_known, v_pack.gtin is not null, v_ref.lot_known, v_pack.lot, v_pack.expiry, p_lot, p_expiry,
+      v_ref.withdrawn_at is not null and (p_occurred_at is null or v_ref.withdrawn_at <= p_occurred_at),
+      v_ref.recalled_at is not null and (p_occurred_at is null or v_ref.recalled_at <= p_occurred_at),
+      (v_when at time zone 'UTC')::date, 'active', true);
+  end if;
+
+  if reason = 'recalled' then
+    reference := case
+      when v_ref.by_serial then sv.reason_text(v_ref.serial_reason, v_ref.serial_reference)
+      else sv.reason_text(v_ref.lot_reason, v_ref.lot_reference)
+    end;
+
+  elsif reason = 'withdrawn' then
+    reference := sv.reason_text(v_ref.product_reason, v_ref.product_reference);
+  end if;
+
+  replayed := false;
+  changed := false;
+  state_before := v_pack.state;
+
+  if reason = 'ok' then
+    reason := v_ref.reason;
+    code := v_ref.code;
+    v_alert := v_ref.alert;
+
+    if v_operation = 'undo' and v_ref.next_state is not null and sv.undo_too_late(v_pack.since, v_when) then
+      reason := 'undo_too_late';
+
+    elsif v_ref.next_state is not null then
+      v_pack.state := v_ref.next_state;
+      v_pack.version := v_pack.version + 1;
+      v_pack.location_id := p_location;
+      v_pack.since := v_when;
+
+      update sv.pack k
+      set state = v_pack.state, version = v_pack.version, location_id = v_pack.location_id, since = v_pack.since,
+        repeats = 0
+      where k.gtin = p_gtin and k.serial = p_serial;
+
+      changed := true;
+
+    elsif v_operation = 'supply' and reason = 'already_supplied_here' then
+      if v_pack.repeats < sv.setting_integer('supply_repeats') then
+        repeat := v_pack.repeats + 1;
+        repeats_left := sv.setting_integer('supply_repeats') - repeat;
+
+        update sv.pack k
+        set repeats = operate.repeat
+        where k.gtin = p_gtin and k.serial = p_serial;
+
+      else
+        reason := 'already_supplied';
+        code := 'A7';
+        v_alert := true;
+      end if;
+    end if;
+  end if;
+
+  if reason <> 'ok' then
+    select coalesce(operate.code, n.code), coalesce(v_alert, n.alert)
+    into code, v_alert
+    from sv.reason n
+    where n.reason = operate.reason;
+
+    if reason in ('serial_unknown', 'lot_unknown', 'lot_mismatch') then
+      hint := sv.hint(p_gtin, p_serial, p_lot);
+    end if;
+
+    -- a scanner's setting is no falsification: the pack is scanned again
+    if v_alert and hint is null then
+      alert_id := p_alert_id;
+    end if;
+
+  elsif changed and p_occurred_at is not null and v_operation <> 'undo'
+    and (v_ref.recalled_at is not null or v_ref.withdrawn_at is not null)
+  then
+    insert into sv.finding (gtin, at, finding_id, rule, serial, lot, detail)
+    values (p_gtin, v_now, p_audit_id, 'supplied_before_recall', p_serial, v_pack.lot,
+      jsonb_build_object('operation', p_operation, 'location_id', p_location, 'occurred_at', p_occurred_at,
+        'recalled_at', v_ref.recalled_at, 'withdrawn_at', v_ref.withdrawn_at));
+  end if;
+
+  state := v_pack.state;
+  version := v_pack.version;
+  lot := v_pack.lot;
+  expiry := to_char(v_pack.expiry, 'YYYYMMDD');
+  location_id := v_pack.location_id;
+  since_ms := sv.ms(v_pack.since);
+  at_ms := sv.ms(v_now);
+  occurred_ms := sv.ms(p_occurred_at);
+
+  with entry as (
+    insert into sv.audit (gtin, at, audit_id, occurred_at, location_id, version, expiry, repeat, changed, kind, operation, of,
+      serial, lot, reason, state_before, state, code, alert_id, hint, entry_mode, key, request_id)
+    values (p_gtin, v_now, p_audit_id, p_occurred_at, p_location, operate.version, p_expiry, operate.repeat, operate.changed,
+      'operation', p_operation, p_of, p_serial, p_lot, operate.reason, operate.state_before, operate.state, operate.code,
+      operate.alert_id, operate.hint, p_entry_mode, p_key, p_request_id)
+  )
+  insert into sv.outbox (gtin, audit_id, at)
+  values (p_gtin, p_audit_id, v_now);
+
+  update sv.idempotency i
+  set reason = operate.reason, changed = operate.changed, state = operate.state, state_before = operate.state_before,
+    version = operate.version, lot = operate.lot, expiry = operate.expiry, pack_location = operate.location_id,
+    since_ms = operate.since_ms, at_ms = operate.at_ms, occurred_ms = operate.occurred_ms, code = operate.code,
+    alert_id = operate.alert_id, repeat = operate.repeat, repeats_left = operate.repeats_left, hint = operate.hint,
+    reference = operate.reference
+  where i.gtin = p_gtin and i.location_id = p_location and i.key = p_key;
+end
+$$;
+
+
+-- As in 003_operate.sql; f8 of a product: whether some of its serials are recalled.
+drop function sv.ref_feed(bigint, text, text, integer);
+
+create function sv.ref_feed(
+  p_n      bigint,
+  p_kind   text,
+  p_key    text,
+  p_limit  integer
+)
+returns table (
+  n        bigint,
+  kind     text,
+  key      text,
+  deleted  boolean,
+  f1       text,
+  f2       text,
+  f3       text,
+  f4       text,
+  f5       text,
+  f6       text,
+  f7       text,
+  f8       text
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+  v_n     bigint := coalesce(p_n, 0);
+  v_kind  text := coalesce(p_kind, '');
+  v_key   text := coalesce(p_key, '');
+begin
+  return query
+  select u.n, u.kind, u.key, u.deleted,
+    case when not u.deleted then u.f1 end, case when not u.deleted then u.f2 end,
+    case when not u.deleted then u.f3 end, case when not u.deleted then u.f4 end,
+    case when not u.deleted then u.f5 end, case when not u.deleted then u.f6 end,
+    case when not u.deleted then u.f7 end, case when not u.deleted then u.f8 end
+  from (
+    (
+      select c.ref_n as n, 'credential' as kind, encode(c.sha256, 'hex') as key, c.revoked as deleted,
+        c.location_id::text as f1, sv.ms(c.not_before)::text as f2, sv.ms(c.not_after)::text as f3,
+        null as f4, null as f5, null as f6, null as f7, null as f8
+      from sv.credential c
+      where c.ref_n >= v_n
+        and (c.ref_n > v_n or ('credential' collate "C", encode(c.sha256, 'hex') collate "C") > (v_kind, v_key))
+      order by c.ref_n, encode(c.sha256, 'hex') collate "C"
+      limit p_limit
+    )
+    union all
+    (
+      select l.ref_n, 'location', l.location_id::text, l.deleted,
+        l.gln, l.role::text, l.company, l.country, null, null, null, null
+      from sv.location l
+      where l.ref_n >= v_n
+        and (l.ref_n > v_n or ('location' collate "C", l.location_id::text collate "C") > (v_kind, v_key))
+      order by l.ref_n, l.location_id::text collate "C"
+      limit p_limit
+    )
+    union all
+    (
+      select b.ref_n, 'lot', lpad(b.gtin::text, 14, '0') || b.lot, b.recalled_at is null,
+        sv.ms(b.recalled_at)::text, sv.reason_text(b.reason, b.reference), null, null, null, null, null, null
+      from sv.lot b
+      where b.ref_n >= v_n
+        and (b.ref_n > v_n or ('lot' collate "C", (lpad(b.gtin::text, 14, '0') || b.lot) collate "C") > (v_kind, v_key))
+      order by b.ref_n, (lpad(b.gtin::text, 14, '0') || b.lot) collate "C"
+      limit p_limit
+    )
+    union all
+    (
+      select r.ref_n, 'product', lpad(r.gtin::text, 14, '0'), r.deleted,
+        r.name, r.company, left(r.lot_optional::text, 1), left(r.expiry_optional::text, 1),
+        sv.ms(r.withdrawn_at)::text, sv.reason_text(r.reason, r.reference), r.default_link,
+        left(r.partly_recalled::text, 1)
+      from sv.product r
+      where r.ref_n >= v_n
+        and (r.ref_n > v_n or ('product' collate "C", lpad(r.gtin::text, 14, '0') collate "C") > (v_kind, v_key))
+      order by r.ref_n, lpad(r.gtin::text, 14, '0') collate "C"
+      limit p_limit
+    )
+  ) u
+  order by u.n, u.kind collate "C", u.key collate "C"
+  limit p_limit;
+end
+$$;
+
+
+-- As sv.audit_change(), of a recall: by a location, or by a command (p_by).
+create function sv.audit_recall(
+  p_operation   text,
+  p_gtin        bigint,
+  p_lot         text,
+  p_reason      text,
+  p_by          text,
+  p_location    integer,
+  p_request_id  text,
+  p_detail      jsonb
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now   timestamptz := clock_timestamp();
+  v_id    uuid := gen_random_uuid();
+begin
+  insert into sv.audit (gtin, at, audit_id, changed, kind, operation, lot, reason, actor, location_id, request_id, detail)
+  values (p_gtin, v_now, v_id, true, 'recall', p_operation, p_lot, p_reason,
+    case when p_location is null then p_by end, p_location, p_request_id, jsonb_strip_nulls(p_detail));
+
+  insert into sv.outbox (gtin, audit_id, at)
+  values (p_gtin, v_id, v_now);
+end
+$$;
+
+create function sv.check_serial(p_element text, p_serial text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_serial is null or p_serial collate "C" !~ '^[!"%-?A-Z_a-z]{1,20}$' then
+    perform sv.bad_value(p_element, '1 to 20 characters of the GS1 set are needed (letters, digits, !"%&''()*+,-./:;<=>?_)');
+  end if;
+end
+$$;
+
+-- What follows from the open recalls of a lot or product gets its number; the
+-- caller holds the row.  Last in its transaction: it takes the reference clock.
+create function sv.recall_settle(p_kind text, p_gtin bigint, p_lot text)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_first  sv.recall;
+  v_some   boolean;
+  v_n      bigint;
+begin
+  select r.* into v_first
+  from sv.recall r
+  where r.gtin = p_gtin and r.kind = p_kind and r.lot is not distinct from p_lot and r.lifted_at is null
+  order by r.at, r.recall_id
+  limit 1;
+
+  v_some := exists (select from sv.recall r where r.gtin = p_gtin and r.lifted_at is null and r.kind in ('range', 'serials'));
+  v_n := sv.next_ref_n();
+
+  if p_kind = 'lot' then
+    update sv.lot l
+    set recalled_at = v_first.at, reason = v_first.reason, reference = v_first.reference, ref_n = v_n
+    where l.gtin = p_gtin and l.lot = p_lot;
+
+  elsif p_kind = 'product' then
+    update sv.product r
+    set withdrawn_at = v_first.at, reason = v_first.reason, reference = v_first.reference, ref_n = v_n
+    where r.gtin = p_gtin;
+
+  else
+    update sv.product r set partly_recalled = v_some, ref_n = v_n where r.gtin = p_gtin;
+  end if;
+
+  return v_n;
+end
+$$;
+
+-- Makes a recall.  n: the number of the change, null when the same party has
+-- made it already; with another reason or reference, these are replaced and its
+-- time is kept (made is false).
+create function sv.recall_make(
+  p_kind         text,
+  p_gtin         bigint,
+  p_lot          text,
+  p_from         text,
+  p_to           text,
+  p_serials      text[],
+  p_reason       text,
+  p_reference    text,
+  p_role         sv.role,
+  p_company      text,
+  p_by           text,
+  p_location     integer,
+  p_request_id   text,
+  out recall_id  uuid,
+  out made       boolean,
+  out n          bigint
+)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_at       timestamptz;
+  v_bad      record;
+  v_digest   bytea;
+  v_serials  text[];
+  v_many     integer;
+  v_product  sv.product;
+  v_lot      sv.lot;
+  v_recall   sv.recall;
+begin
+  perform sv.check_gtin(p_gtin);
+
+  if p_kind = 'lot' then
+    perform sv.check_lot(p_lot);
+
+  elsif p_kind = 'range' then
+    perform sv.check_serial('from', p_from);
+    perform sv.check_serial('to', p_to);
+
+    if octet_length(p_from) <> octet_length(p_to) then
+      perform sv.bad_value('to', format('has %s characters, from has %s: a range is of one length, recall each length by itself',
+        octet_length(p_to), octet_length(p_from)));
+    end if;
+
+    if p_from collate "C" > p_to collate "C" then
+      perform sv.bad_value('to', 'comes before from (bytes are compared: digits, capitals, small letters)');
+    end if;
+
+  elsif p_kind = 'serials' then
+    select x.i, x.serial into v_bad
+    from unnest(p_serials) with ordinality as x (serial, i)
+    where x.serial is null or x.serial collate "C" !~ '^[!"%-?A-Z_a-z]{1,20}$'
+    order by x.i
+    limit 1;
+
+    if found then
+      perform sv.bad_value('serials', format('number %s (%s) is none: 1 to 20 characters of the GS1 set are needed', v_bad.i,
+        coalesce(quote_literal(left(v_bad.serial, 40)), 'null')));
+    end if;
+
+    select array_agg(x.serial order by x.serial), count(*),
+      sha256(convert_to(coalesce(string_agg(x.serial || e'\n', '' order by x.serial), ''), 'UTF8'))
+    into v_serials, v_many, v_digest
+    from (select distinct u.serial collate "C" as serial from unnest(p_serials) as u (serial)) x;
+
+    if v_many = 0 then
+      perform sv.bad_value('serials', 'is empty');
+    end if;
+
+    if v_many > 100000 then
+      raise exception using errcode = '54000', column = 'serials',
+        message = format('serials: %s serials are too many for a list, at most 100000 are allowed: recall the lot, or a range', v_many);
+    end if;
+  end if;
+
+  perform sv.check_text('reason', p_reason, 300);
+
+  if p_reference is not null then
+    perform sv.check_text('reference', p_reference, 100);
+  end if;
+
+  if p_kind = 'lot' then
+    select r.* into v_product from sv.product r where r.gtin = p_gtin and not r.deleted;
+
+  else
+    select r.* into v_product from sv.product r where r.gtin = p_gtin and not r.deleted for update;
+  end if;
+
+  if not found then
+    raise exception using errcode = 'P0002', column = 'gtin',
+      message = format('gtin: there is no product %s', lpad(p_gtin::text, 14, '0'));
+  end if;
+
+  if p_role = 'manufacturer' and v_product.company is distinct from p_company then
+    raise exception using errcode = '42501', column = 'gtin',
+      message = format('gtin: product %s is not one of your company''s', lpad(p_gtin::text, 14, '0'));
+  end if;
+
+  if p_kind = 'lot' then
+    insert into sv.lot (gtin, lot) values (p_gtin, p_lot) on conflict do nothing;
+
+    select l.* into v_lot from sv.lot l where l.gtin = p_gtin and l.lot = p_lot for update;
+  end if;
+
+  v_at := clock_timestamp();
+
+  select r.* into v_recall
+  from sv.recall r
+  where r.gtin = p_gtin and r.kind = p_kind and r.lifted_at is null and r.role = p_role
+    and (r.lot, r.serial_from, r.serial_to, r.digest, r.company) is not distinct from (p_lot, p_from, p_to, v_digest, p_company);
+
+  made := not found;
+  recall_id := coalesce(v_recall.recall_id, gen_random_uuid());
+
+  if not made and v_recall.reason = p_reason and v_recall.reference is not distinct from p_reference then
+    return;
+  end if;
+
+  if made then
+    insert into sv.recall (gtin, recall_id, kind, lot, serial_from, serial_to, n, digest, reason, reference, at, role, company,
+      actor, location_id)
+    values (p_gtin, recall_make.recall_id, p_kind, p_lot, p_from, p_to, v_many, v_digest, p_reason, p_reference, v_at, p_role,
+      p_company, p_by, p_location);
+
+    insert into sv.recall_serial (gtin, serial, recall_id)
+    select p_gtin, x.serial, recall_make.recall_id
+    from unnest(v_serials) as x (serial);
+
+  else
+    update sv.recall r
+    set reason = p_reason, reference = p_reference
+    where r.gtin = p_gtin and r.recall_id = recall_make.recall_id;
+  end if;
+
+  perform sv.audit_recall(case p_kind when 'product' then 'withdraw_product' else 'recall_' || p_kind end, p_gtin, p_lot, p_reason,
+    p_by, p_location, p_request_id,
+    jsonb_build_object('recall_id', recall_id, 'reference', p_reference, 'from', p_from, 'to', p_to, 'n', v_many,
+      'digest', encode(v_digest, 'hex'), 'loaded', case p_kind when 'lot' then v_lot.expiry is not null end));
+
+  n := sv.recall_settle(p_kind, p_gtin, p_lot);
+end
+$$;
+
+
+-- The recalls by command: of the operator.  See above for what they return and
+-- refuse: 22023, P0002, 54000.
+
+-- A lot may be recalled before anything of it was loaded.  Returns the number of
+-- the change, null when there was none.
+create or replace function sv.recall_lot(p_gtin bigint, p_lot text, p_reason text, p_reference text default null,
+  p_by text default null)
+returns bigint
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select m.n
+  from sv.recall_make('lot', p_gtin, p_lot, null, null, null, p_reason, p_reference, 'operator', null,
+    coalesce(nullif(btrim(p_by), ''), session_user), null, null) m
+$$;
+
+create or replace function sv.withdraw_product(p_gtin bigint, p_reason text, p_reference text default null, p_by text default null)
+returns bigint
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select m.n
+  from sv.recall_make('product', p_gtin, null, null, null, null, p_reason, p_reference, 'operator', null,
+    coalesce(nullif(btrim(p_by), ''), session_user), null, null) m
+$$;
+
+-- All serials of the length of p_from and p_to that lie between them, byte by
+-- byte, commissioned or not.
+create function sv.recall_range(
+  p_gtin         bigint,
+  p_from         text,
+  p_to           text,
+  p_reason       text,
+  p_reference    text default null,
+  p_by           text default null,
+  out recall_id  uuid,
+  out made       boolean,
+  out n          bigint
+)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select m.recall_id, m.made, m.n
+  from sv.recall_make('range', p_gtin, null, p_from, p_to, null, p_reason, p_reference, 'operator', null,
+    coalesce(nullif(btrim(p_by), ''), session_user), null, null) m
+$$;
+
+-- Up to 100,000 serials, commissioned or not; one that comes twice counts once.
+create function sv.recall_serials(
+  p_gtin         bigint,
+  p_serials      text[],
+  p_reason       text,
+  p_reference    text default null,
+  p_by           text default null,
+  out recall_id  uuid,
+  out made       boolean,
+  out n          bigint
+)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select m.recall_id, m.made, m.n
+  from sv.recall_make('serials', p_gtin, null, null, null, coalesce(p_serials, '{}'), p_reason, p_reference, 'operator', null,
+    coalesce(nullif(btrim(p_by), ''), session_user), null, null) m
+$$;
+
+
+-- Lifts one recall, when the rules allow it (42501); the caller holds the row of
+-- the lot or product and settles it afterwards.
+create function sv.recall_close(
+  p_recall      sv.recall,
+  p_reason      text,
+  p_role        sv.role,
+  p_company     text,
+  p_by          text,
+  p_location    integer,
+  p_request_id  text
+)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now   timestamptz := clock_timestamp();
+  v_rule  sv.recall_lift_rule;
+begin
+  select u.* into v_rule from sv.recall_lift_rule u where u.role = p_role and u.kind = p_recall.kind;
+
+  if not found then
+    raise exception using errcode = '42501', column = 'recall', message = 'recall: your role lifts no such recall';
+  end if;
+
+  if v_rule.own and (p_recall.role, p_recall.company) is distinct from (p_role, p_company) then
+    raise exception using errcode = '42501', column = 'recall', message = 'recall: only who made it may lift it';
+  end if;
+
+  if v_now > p_recall.at + make_interval(hours => v_rule.hours) then
+    raise exception using errcode = '42501', column = 'recall',
+      message = format('recall: it may be lifted within %s hours, that was until %s: ask the authority', v_rule.hours,
+        to_char((p_recall.at + make_interval(hours => v_rule.hours)) at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  end if;
+
+  perform sv.audit_recall(
+    case p_recall.kind when 'lot' then 'lift_recall' when 'product' then 'lift_withdrawal' else 'lift_' || p_recall.kind end,
+    p_recall.gtin, p_recall.lot, p_reason, p_by, p_location, p_request_id,
+    jsonb_build_object('recall_id', p_recall.recall_id, 'reference', p_recall.reference, 'from', p_recall.serial_from,
+      'to', p_recall.serial_to, 'n', p_recall.n,
+      case p_recall.kind when 'product' then 'withdrawn_at' else 'recalled_at' end, p_recall.at,
+      case p_recall.kind when 'product' then 'withdrawal_reason' else 'recall_reason' end, p_recall.reason));
+
+  update sv.recall r
+  set lifted_at = v_now, lifted_by = p_by, lift_reason = p_reason
+  where r.gtin = p_recall.gtin and r.recall_id = p_recall.recall_id;
+end
+$$;
+
+-- Lifts a recall by its id.  Null: the same party has lifted it already, for the
+-- same reason.  Errors: P0002 no such recall, 42501 the rules, 55000 lifted already.
+create function sv.recall_lift(
+  p_recall_id   uuid,
+  p_reason      text,
+  p_role        sv.role,
+  p_company     text,
+  p_by          text,
+  p_location    integer,
+  p_request_id  text
+)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_recall  sv.recall;
+begin
+  perform sv.check_text('reason', p_reason, 300);
+
+  select r.* into v_recall from sv.recall r where r.recall_id = p_recall_id;
+
+  if not found then
+    raise exception using errcode = 'P0002', column = 'recall', message = format('recall: there is no recall %s', p_recall_id);
+  end if;
+
+  if v_recall.kind = 'lot' then
+    perform from sv.lot l where l.gtin = v_recall.gtin and l.lot = v_recall.lot for update;
+
+  else
+    perform from sv.product r where r.gtin = v_recall.gtin for update;
+  end if;
+
+  -- again: another may have lifted it meanwhile
+  select r.* into v_recall from sv.recall r where r.gtin = v_recall.gtin and r.recall_id = p_recall_id for update;
+
+  if v_recall.lifted_at is not null then
+    if (v_recall.lifted_by, v_recall.lift_reason) = (p_by, p_reason) then
+      return null;
+    end if;
+
+    raise exception using errcode = '55000', column = 'recall',
+      message = format('recall: it was lifted at %s',
+        to_char(v_recall.lifted_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'));
+  end if;
+
+  perform sv.recall_close(v_recall, p_reason, p_role, p_company, p_by, p_location, p_request_id);
+
+  return sv.recall_settle(v_recall.kind, v_recall.gtin, v_recall.lot);
+end
+$$;
+
+create function sv.lift(p_recall_id uuid, p_reason text, p_by text default null)
+returns bigint
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select sv.recall_lift(p_recall_id, p_reason, 'operator', null, coalesce(nullif(btrim(p_by), ''), session_user), null, null)
+$$;
+
+-- Every recall of the lot as a lot, whoever made it.
+create or replace function sv.lift_recall(p_gtin bigint, p_lot text, p_reason text, p_by text default null)
+returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_lot     sv.lot;
+  v_recall  sv.recall;
+begin
+  perform sv.check_gtin(p_gtin);
+  perform sv.check_lot(p_lot);
+  perform sv.check_text('reason', p_reason, 300);
+
+  select l.* into v_lot
+  from sv.lot l
+  where l.gtin = p_gtin and l.lot = p_lot
+  for update;
+
+  if v_lot.recalled_at is null then
+    raise exception using errcode = '55000', column = 'lot',
+      message = format('lot: %s of product %s is not recalled', p_lot, lpad(p_gtin::text, 14, '0'));
+  end if;
+
+  for v_recall in
+    select r.*
+    from sv.recall r
+    where r.gtin = p_gtin and r.kind = 'lot' and r.lot = p_lot and r.lifted_at is null
+    order by r.at, r.recall_id
+    for update
+  loop
+    perform sv.recall_close(v_recall, p_reason, 'operator', null, coalesce(nullif(btrim(p_by), ''), session_user), null, null);
+  end loop;
+
+  return sv.recall_settle('lot', p_gtin, p_lot);
+end
+$$;
+
+-- Every withdrawal of the product, whoever made it.
+create or replace function sv.lift_withdrawal(p_gtin bigint, p_reason text, p_by text default null)
+returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_product  sv.product;
+  v_recall   sv.recall;
+begin
+  perform sv.check_gtin(p_gtin);
+  perform sv.check_text('reason', p_reason, 300);
+
+  select r.* into v_product
+  from sv.product r
+  where r.gtin = p_gtin and not r.deleted
+  for update;
+
+  if v_product.withdrawn_at is null then
+    raise exception using errcode = '55000', column = 'gtin',
+      message = format('gtin: product %s is not withdrawn', lpad(p_gtin::text, 14, '0'));
+  end if;
+
+  for v_recall in
+    select r.*
+    from sv.recall r
+    where r.gtin = p_gtin and r.kind = 'product' and r.lifted_at is null
+    order by r.at, r.recall_id
+    for update
+  loop
+    perform sv.recall_close(v_recall, p_reason, 'operator', null, coalesce(nullif(btrim(p_by), ''), session_user), null, null);
+  end loop;
+
+  return sv.recall_settle('product', p_gtin, null);
+end
+$$;
+
+
+-- Recalls, the newest first; p_gtin, p_recall_id, p_open null: any.
+create function sv.recalls(p_gtin bigint, p_recall_id uuid, p_open boolean, p_limit integer)
+returns table (
+  recall_id    uuid,
+  gtin         bigint,
+  kind         text,
+  lot          text,
+  serial_from  text,
+  serial_to    text,
+  n            integer,
+  reason       text,
+  reference    text,
+  at           timestamptz,
+  role         text,
+  actor        text,
+  location_id  integer,
+  lifted_at    timestamptz,
+  lifted_by    text,
+  lift_reason  text
+)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+  select r.recall_id, r.gtin, r.kind, r.lot, r.serial_from, r.serial_to, r.n, r.reason, r.reference, r.at, r.role::text, r.actor,
+    r.location_id, r.lifted_at, r.lifted_by, r.lift_reason
+  from sv.recall r
+  where (p_gtin is null or r.gtin = p_gtin)
+    and (p_recall_id is null or r.recall_id = p_recall_id)
+    and (p_open is null or (r.lifted_at is null) = p_open)
+  order by r.at desc, r.recall_id
+  limit p_limit
+$$;
+
+
+-- The same for the role `api': p_location is who asks.  A manufacturer recalls and
+-- sees its own company's products, the authority all; nobody else may (42501).
+
+create function sv.recall_party(p_location integer, out role sv.role, out company text, out gln text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  select l.role, l.company, l.gln into role, company, gln
+  from sv.location l
+  where l.location_id = p_location and not l.deleted and l.role in ('manufacturer', 'authority');
+
+  if role is null then
+    raise exception using errcode = '42501', column = 'role', message = 'role: a manufacturer or the authority recalls';
+  end if;
+end
+$$;
+
+-- kind: lot, range, serials, product; what the others take is null.
+create function sv.api_recall(
+  p_location     integer,
+  p_gtin         bigint,
+  p_kind         text,
+  p_lot          text,
+  p_from         text,
+  p_to           text,
+  p_serials      text[],
+  p_reason       text,
+  p_reference    text,
+  p_request_id   text,
+  out recall_id  uuid,
+  out made       boolean
+)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_party  record;
+begin
+  select p.* into v_party from sv.recall_party(p_location) p;
+
+  if p_kind is null or p_kind not in ('lot', 'range', 'serials', 'product') then
+    perform sv.bad_value('kind', 'one of lot, range, serials, product is needed');
+  end if;
+
+  select m.recall_id, m.made into api_recall.recall_id, api_recall.made
+  from sv.recall_make(p_kind, p_gtin, case p_kind when 'lot' then p_lot end, case p_kind when 'range' then p_from end,
+    case p_kind when 'range' then p_to end, case p_kind when 'serials' then coalesce(p_serials, '{}') end, p_reason, p_reference,
+    v_party.role, v_party.company, v_party.gln, p_location, p_request_id) m;
+end
+$$;
+
+create function sv.api_recalls(p_location integer, p_gtin bigint, p_recall_id uuid, p_open boolean, p_limit integer)
+returns table (
+  recall_id    uuid,
+  gtin         bigint,
+  kind         text,
+  lot          text,
+  serial_from  text,
+  serial_to    text,
+  n            integer,
+  reason       text,
+  reference    text,
+  at           timestamptz,
+  by_role      text,
+  by_gln       text,                                      -- null: the operator's command
+  lifted_at    timestamptz,
+  lifted_by    text,                                      -- a GLN, or null: the operator's command
+  lift_reason  text
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+#variable_conflict use_column
+declare
+  v_party  record;
+begin
+  select p.* into v_party from sv.recall_party(p_location) p;
+
+  return query
+  select r.recall_id, r.gtin, r.kind, r.lot, r.serial_from, r.serial_to, r.n, r.reason, r.reference, r.at, r.role::text,
+    case when r.location_id is not null then r.actor end, r.lifted_at, l.gln, r.lift_reason
+  from sv.recall r
+    left join sv.product p on p.gtin = r.gtin
+    left join sv.location l on l.gln = r.lifted_by
+  where (p_gtin is null or r.gtin = p_gtin)
+    and (p_recall_id is null or r.recall_id = p_recall_id)
+    and (p_open is null or (r.lifted_at is null) = p_open)
+    and (v_party.role = 'authority' or p.company = v_party.company)
+  order by r.at desc, r.recall_id
+  limit p_limit;
+end
+$$;
+
+create function sv.api_lift(p_location integer, p_recall_id uuid, p_reason text, p_request_id text)
+returns bigint
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_party  record;
+begin
+  select p.* into v_party from sv.recall_party(p_location) p;
+
+  -- of another's product it is not even said that there is one
+  if not exists (select from sv.api_recalls(p_location, null, p_recall_id, null, 1)) then
+    raise exception using errcode = 'P0002', column = 'recall', message = format('recall: there is no recall %s', p_recall_id);
+  end if;
+
+  return sv.recall_lift(p_recall_id, p_reason, v_party.role, v_party.company, v_party.gln, p_location, p_request_id);
+end
+$$;
+
+
+grant execute on function
+  sv.verify_read(bigint, text, text),
+  sv.operate(bigint, text, text, date, text, text, integer, text, text, text, timestamptz, text, uuid, text),
+  sv.ref_feed(bigint, text, text, integer)
+to sv_gateway;
+
+grant execute on function
+  sv.verify_read(bigint, text, text),
+  sv.ref_feed(bigint, text, text, integer),
+  sv.recall_range(bigint, text, text, text, text, text),
+  sv.recall_serials(bigint, text[], text, text, text),
+  sv.lift(uuid, text, text),
+  sv.recalls(bigint, uuid, boolean, integer)
+to sv_worker;
+
+grant execute on function
+  sv.api_recall(integer, bigint, text, text, text, text, text[], text, text, text),
+  sv.api_recalls(integer, bigint, uuid, boolean, integer),
+  sv.api_lift(integer, uuid, text, text)
+to sv_api;
 
 commit;
