@@ -58,7 +58,7 @@ svw_cmd_load_file(svw_command_t *command)
         return SVW_EXIT_BUSY;
     }
 
-    rc = svw_load_file(command->conf, &db, fd, name, isatty(STDERR_FILENO), &report, &load_id);
+    rc = svw_load_file(command->conf, &db, fd, name, NULL, isatty(STDERR_FILENO), &report, &load_id);
 
     if (report == NULL) {
         code = rc == SVW_FILE_AGAIN ? SVW_EXIT_BUSY : SVW_EXIT_FAILED;

@@ -34,6 +34,7 @@ typedef enum {
     SVW_NAME_ILMD,
     SVW_NAME_ERROR,
     SVW_NAME_VALUE,
+    SVW_NAME_CLAIM,
     SVW_NAME_TEXT                       /* and up: SVW_NAME_TEXT + svw_member_t */
 } svw_name_t;
 
@@ -47,7 +48,8 @@ typedef struct {
 typedef struct {
     svw_load_t     *load;
     yajl_handle     yajl;
-    svw_event_t     event;
+    svw_event_t    *event;
+    svw_claim_t     claim;              /* what the last name, or the object below it, tells */
     unsigned        depth;
     uint8_t         at[SVW_JSON_DEPTH];
     int             name;
@@ -96,8 +98,8 @@ static const svw_json_name_t  svw_json_names[] = {
     { "bizStep",          SVW_IN_EVENT,         SVW_NAME_TEXT + SVW_MEMBER_STEP,   SVW_MEMBER_STEP },
     { "eventID",          SVW_IN_EVENT,         SVW_NAME_TEXT + SVW_MEMBER_ID,     SVW_MEMBER_ID },
     { "eventTime",        SVW_IN_EVENT,         SVW_NAME_TEXT + SVW_MEMBER_TIME,   SVW_MEMBER_TIME },
-    { "lotNumber",        SVW_IN(ILMD),         SVW_NAME_TEXT + SVW_MEMBER_LOT,    SVW_MEMBER_LOT },
-    { "itemExpirationDate", SVW_IN(ILMD),       SVW_NAME_TEXT + SVW_MEMBER_EXPIRY, SVW_MEMBER_EXPIRY },
+    { "lotNumber",        SVW_IN(ILMD),         SVW_NAME_CLAIM,        SVW_MEMBER_OTHER },
+    { "itemExpirationDate", SVW_IN(ILMD),       SVW_NAME_CLAIM,        SVW_MEMBER_OTHER },
     { "@value",           SVW_IN(ILMD_VALUE),   SVW_NAME_VALUE,        SVW_MEMBER_OTHER },
     { NULL, 0, 0, 0 }
 };
@@ -129,7 +131,8 @@ svw_feed_json(svw_load_t *load)
     json.load = load;
     json.line = 1;
 
-    rc = svw_event_init(&json.event, load);
+    json.event = svw_event_new(load);
+    rc = json.event != NULL ? 0 : -1;
     json.yajl = yajl_alloc(&svw_json_callbacks, NULL, &json);
 
     if (json.yajl == NULL) {
@@ -149,7 +152,7 @@ svw_feed_json(svw_load_t *load)
         yajl_free(json.yajl);
     }
 
-    svw_event_free(&json.event);
+    svw_event_free(json.event);
 
     return rc;
 }
@@ -274,15 +277,15 @@ svw_json_text(svw_json_t *json, sv_span_t text)
     line = svw_json_line(json);
 
     if (at == SVW_AT_EPCS) {
-        return svw_event_epc(&json->event, line, text) == 0;
+        return svw_event_epc(json->event, line, text) == 0;
     }
 
-    if (at == SVW_AT_ILMD_VALUE && json->name == SVW_NAME_VALUE) {
-        return svw_event_text(&json->event, json->event.wrapped, text) == 0;
+    if ((at == SVW_AT_ILMD_VALUE && json->name == SVW_NAME_VALUE) || (at == SVW_AT_ILMD && json->name == SVW_NAME_CLAIM)) {
+        return svw_event_claim(json->event, json->claim, 1, "ilmd", text) == 0;
     }
 
-    if ((svw_json_in_event(at) || at == SVW_AT_ILMD) && json->name >= SVW_NAME_TEXT) {
-        return svw_event_text(&json->event, (svw_member_t) (json->name - SVW_NAME_TEXT), text) == 0;
+    if (svw_json_in_event(at) && json->name >= SVW_NAME_TEXT) {
+        return svw_event_text(json->event, (svw_member_t) (json->name - SVW_NAME_TEXT), text) == 0;
     }
 
     return 1;
@@ -341,15 +344,15 @@ svw_json_on_map(void *data)
 
     if (at == SVW_AT_OUTSIDE) {
         next = SVW_AT_ROOT;
-        svw_event_begin(&json->event, line);
+        svw_event_begin(json->event, line);
 
     } else if (at == SVW_AT_LIST) {
         next = SVW_AT_EVENT;
-        svw_event_begin(&json->event, line);
+        svw_event_begin(json->event, line);
 
     } else if (at == SVW_AT_EPCS) {
         /* what is not a text is not an EPC */
-        if (svw_event_epc(&json->event, line, sv_span("{")) != 0) {
+        if (svw_event_epc(json->event, line, sv_span("{")) != 0) {
             return 0;
         }
 
@@ -365,9 +368,8 @@ svw_json_on_map(void *data)
     } else if (json->name == SVW_NAME_ILMD) {
         next = SVW_AT_ILMD;
 
-    } else if (at == SVW_AT_ILMD && json->name >= SVW_NAME_TEXT) {
+    } else if (at == SVW_AT_ILMD && json->name == SVW_NAME_CLAIM) {
         next = SVW_AT_ILMD_VALUE;
-        json->event.wrapped = (svw_member_t) (json->name - SVW_NAME_TEXT);
     }
 
     json->name = SVW_NAME_OTHER;
@@ -400,7 +402,12 @@ svw_json_on_key(void *data, const unsigned char *text, size_t len)
     for (n = svw_json_names; n->word != NULL; n++) {
         if ((n->at & 1u << at) && strlen(n->word) == len && memcmp(n->word, text, len) == 0) {
             json->name = n->name;
-            svw_event_member(&json->event, n->member);
+
+            if (n->name == SVW_NAME_CLAIM) {
+                json->claim = n->word[0] == 'l' ? SVW_CLAIM_LOT : SVW_CLAIM_EXPIRY;
+            }
+
+            svw_event_member(json->event, n->member);
             break;
         }
     }
@@ -423,11 +430,11 @@ svw_json_on_map_end(void *data)
     rc = 0;
 
     if (at == SVW_AT_EVENT) {
-        rc = svw_event_end(&json->event);
+        rc = svw_event_end(json->event);
 
-    } else if (at == SVW_AT_ROOT && !json->list_seen && svw_event_is_event(&json->event)) {
+    } else if (at == SVW_AT_ROOT && !json->list_seen && svw_event_is_event(json->event)) {
         json->list_seen = 1;
-        rc = svw_event_end(&json->event);
+        rc = svw_event_end(json->event);
     }
 
     json->depth--;
@@ -450,7 +457,7 @@ svw_json_on_array(void *data)
     next = SVW_AT_ELSEWHERE;
 
     if (at == SVW_AT_EPCS) {
-        if (svw_event_epc(&json->event, line, sv_span("[")) != 0) {
+        if (svw_event_epc(json->event, line, sv_span("[")) != 0) {
             return 0;
         }
 
@@ -459,7 +466,7 @@ svw_json_on_array(void *data)
 
         if (!json->list_seen) {
             /* the document itself was taken for an event until now */
-            json->event.n = 0;
+            svw_event_none(json->event);
             json->list_seen = 1;
         }
 

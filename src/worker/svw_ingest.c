@@ -81,7 +81,7 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
         return;
     }
 
-    rc = svw_load_file(inbox->conf, db, fd, name, 0, &report, &load_id);
+    rc = svw_load_file(inbox->conf, db, fd, name, NULL, 0, &report, &load_id);
 
     if (rc == SVW_FILE_LATER
         || (report != NULL && svw_ingest_file(inbox, db, entry, rc == SVW_FILE_REJECTED, load_id, report) != 0))

@@ -21,14 +21,19 @@ static const char *svw_load_state(const svw_load_t *load, const char **note);
 static json_t *svw_load_report(svw_load_t *load);
 
 
+static const svw_source_t  svw_source_inbox = { .feed = "", .company = "", .salt = "" };
+
+
 svw_file_rc_t
-svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *name, int bar, json_t **report, int32_t *load_id)
+svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *name, const svw_source_t *source, int bar, json_t **report,
+    int32_t *load_id)
 {
     char            action[8];
     svw_load_t      load;
     svw_file_rc_t   rc;
 
-    load = (svw_load_t) { .conf = conf, .db = db, .fd = fd, .name = name, .bar = bar, .today = svw_today() };
+    load = (svw_load_t) { .conf = conf, .source = source != NULL ? source : &svw_source_inbox, .db = db, .fd = fd, .name = name,
+                          .bar = bar, .today = svw_today(), .now_ms = (int64_t) time(NULL) * 1000 };
     *report = NULL;
     *load_id = 0;
     action[0] = '\0';

@@ -113,6 +113,7 @@ typedef enum {
 
 typedef struct {
     svw_conf_t     *conf;
+    const svw_source_t  *source;
     svw_db_t       *db;
     svw_stage_t    *stage;
     const char     *name;               /* printable */
@@ -124,13 +125,14 @@ typedef struct {
     int32_t         id;
     int64_t         bytes;              /* read */
     int64_t         lines, rejected;
-    int64_t         events, events_seen, events_skipped;
+    int64_t         events, events_seen, events_skipped, events_quarantined;
     int64_t         lots, lots_merged, lots_unknown;
     int64_t         lines_unknown;      /* told as of unknown products, less those that were passed over for it */
     json_t         *errors;             /* at most conf->max_errors */
     svw_count_t     counts[SVW_REASONS];
     unsigned        n_counts;
     sv_day_t        today;
+    int64_t         now_ms;             /* since 1970, when it began */
     svw_load_rc_t   rc;                 /* the first thing that ended the reading */
     char            note[SVW_TEXT];
     int             bar;                /* show progress on the terminal */
@@ -139,11 +141,14 @@ typedef struct {
 } svw_load_t;
 
 
-/* svw_load.c: a file that is open and claimed. `report' is set (may be NULL when there is none), the caller frees it. */
+/*
+ * svw_load.c: a file that is open and claimed.  `source' NULL: the inbox.
+ * `report' is set (may be NULL when there is none), the caller frees it.
+ */
 typedef enum { SVW_FILE_DONE, SVW_FILE_REJECTED, SVW_FILE_AGAIN, SVW_FILE_LATER } svw_file_rc_t;
 
-svw_file_rc_t svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *name, int bar, json_t **report,
-    int32_t *load_id);
+svw_file_rc_t svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *name, const svw_source_t *source, int bar,
+    json_t **report, int32_t *load_id);
 
 /* for the readers: 0 to go on, -1 to stop (load->rc says why) */
 int svw_load_item(svw_load_t *load, const svw_item_t *item);
@@ -158,6 +163,7 @@ void svw_load_progress(svw_load_t *load);
 /* readers */
 int svw_feed_csv(svw_load_t *load);
 int svw_feed_json(svw_load_t *load);
+int svw_feed_xml(svw_load_t *load);
 
 /* svw_item.c: NULL, or the reason */
 const char *svw_check_gtin(sv_span_t text, uint64_t *gtin);
