@@ -196,6 +196,7 @@ ngx_sv_line_start(ngx_sv_line_t *line)
         conf.serial.len = line->pack.serial_len;
         conf.lot.data = line->pack.lot_given ? line->pack.lot : NULL;
         conf.lot.len = line->pack.lot_len;
+        conf.direct = sv_ref_partly_recalled(worker->ref, line->pack.gtin) != 0;
 
         line->stage = NGX_SV_LINE_LOOKUP;
         line->u.lookup = sv_verify_start(worker->verify_bulk, &conf, ngx_sv_line_looked_up, line);

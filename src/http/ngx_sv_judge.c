@@ -1,6 +1,10 @@
 #include "ngx_sv.h"
 
 
+static int ngx_sv_recalled(ngx_sv_worker_t *worker, uint64_t gtin, sv_span_t lot,
+    const sv_lookup_result_t *result, sv_ref_recall_t *recall);
+
+
 void
 ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack_t *pack,
     const sv_lookup_result_t *result, ngx_sv_judgement_t *judgement)
@@ -37,7 +41,7 @@ ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack
         lot.data = judgement->record.lot;
         lot.len = judgement->record.lot_len;
 
-        presented.recalled = sv_ref_recall(worker->ref, pack->gtin, lot, &recall) != 0;
+        presented.recalled = ngx_sv_recalled(worker, pack->gtin, lot, result, &recall);
     }
 
     judgement->reason = sv_verdict(&presented);
@@ -59,6 +63,26 @@ ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack
     judgement->hint_wanted = judgement->reason == SV_REASON_SERIAL_UNKNOWN
                              || judgement->reason == SV_REASON_LOT_UNKNOWN
                              || judgement->reason == SV_REASON_LOT_MISMATCH;
+}
+
+
+/* By its lot or by its serial: the earlier recall stands, as in sv.operate(). */
+static int
+ngx_sv_recalled(ngx_sv_worker_t *worker, uint64_t gtin, sv_span_t lot,
+    const sv_lookup_result_t *result, sv_ref_recall_t *recall)
+{
+    int  by_lot;
+
+    by_lot = sv_ref_recall(worker->ref, gtin, lot, recall);
+
+    if (result->recalled_at == 0 || (by_lot && recall->recalled_at <= result->recalled_at)) {
+        return by_lot;
+    }
+
+    recall->recalled_at = result->recalled_at;
+    ngx_memcpy(recall->reference, result->recall, sizeof(recall->reference));
+
+    return 1;
 }
 
 

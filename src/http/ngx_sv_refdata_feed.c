@@ -5,7 +5,7 @@
 #define NGX_SV_REFDATA_FULL      5000   /* ms until another whole read is tried that did not fit */
 #define NGX_SV_REFDATA_TRIES     3      /* of a page that PostgreSQL refused */
 #define NGX_SV_REFDATA_PAGE      2000   /* rows */
-#define NGX_SV_REFDATA_COLUMNS   11
+#define NGX_SV_REFDATA_COLUMNS   (4 + SV_REF_FIELDS)
 
 
 /* what a page brought, to be logged when the mutex is free */
@@ -269,7 +269,7 @@ ngx_sv_refdata_row(const PGresult *res, int i, sv_ref_row_t *row)
     row->key = PQgetvalue(res, i, 2);
     row->deleted = PQgetvalue(res, i, 3)[0] == 't';
 
-    for (f = 0; f < 7; f++) {
+    for (f = 0; f < SV_REF_FIELDS; f++) {
         row->field[f] = PQgetisnull(res, i, 4 + f) ? NULL : PQgetvalue(res, i, 4 + f);
     }
 

@@ -299,6 +299,10 @@ ngx_sv_render_outcome(sv_json_t *json, const ngx_sv_ctx_t *ctx, const ngx_sv_pac
         }
     }
 
+    if (outcome->reference[0] != '\0') {
+        sv_json_text(json, "reference", outcome->reference);
+    }
+
     if (reason == SV_REASON_ALREADY_SUPPLIED_HERE) {
         sv_json_number(json, "repeat", outcome->repeat);
 

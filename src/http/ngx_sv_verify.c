@@ -76,6 +76,7 @@ ngx_sv_verify_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_uint_t count
     conf.lot.data = ctx->pack.lot_given ? ctx->pack.lot : NULL;
     conf.lot.len = ctx->pack.lot_len;
     conf.relaxed = ctx->location.role == SV_ROLE_NONE;
+    conf.direct = sv_ref_partly_recalled(worker->ref, ctx->pack.gtin) != 0;
 #ifdef SV_FAILPOINTS
     conf.fill_delay_ms = ngx_sv_fill_delay(r);
 #endif

@@ -70,6 +70,7 @@ sv_ref_product(sv_ref_t *ref, uint64_t gtin, sv_ref_product_t *product)
     product->lot_optional = value.lot_optional;
     product->expiry_optional = value.expiry_optional;
     product->withdrawn = value.withdrawn;
+    product->partly_recalled = value.partly_recalled;
     product->withdrawn_at = value.withdrawn_at;
 
     text = sv_ref_text_read(text, value.company, product->company);
@@ -78,6 +79,25 @@ sv_ref_product(sv_ref_t *ref, uint64_t gtin, sv_ref_product_t *product)
     (void) sv_ref_text_read(text, value.link, product->link);
 
     return 1;
+}
+
+
+int
+sv_ref_partly_recalled(sv_ref_t *ref, uint64_t gtin)
+{
+    sv_ref_key_t              key;
+    sv_ref_entry_t            entry;
+    sv_ref_product_value_t    value;
+
+    sv_ref_key_product(&key, gtin);
+
+    if (!sv_ref_look_up(ref, &key, &entry)) {
+        return 0;
+    }
+
+    memcpy(&value, sv_ref_entry_value(&entry), sizeof(value));
+
+    return value.partly_recalled;
 }
 
 

@@ -57,6 +57,7 @@ typedef struct {
     unsigned   lot_optional:1;          /* a decommission may leave AI 10 away */
     unsigned   expiry_optional:1;
     unsigned   withdrawn:1;
+    unsigned   partly_recalled:1;       /* some of its serials: only PostgreSQL knows which */
     int64_t    withdrawn_at;            /* ms since 1970 */
     char       company[SV_REF_COMPANY + 1];
     char       name[SV_REF_NAME + 1];
@@ -69,13 +70,15 @@ typedef struct {
     char       reference[SV_REF_REASON + 1];
 } sv_ref_recall_t;
 
+#define SV_REF_FIELDS   8
+
 /* One row of sv.ref_feed(), see docs/architecture.md; texts as PostgreSQL sent them. */
 typedef struct {
     uint64_t     n;
     const char  *kind;                  /* credential, location, product, lot */
     const char  *key;
     int          deleted;
-    const char  *field[7];              /* f1..f7; NULL for SQL null */
+    const char  *field[SV_REF_FIELDS];  /* f1..; NULL for SQL null */
 } sv_ref_row_t;
 
 typedef enum { SV_REF_OK, SV_REF_FULL, SV_REF_BAD_ROW } sv_ref_rc_t;
@@ -94,6 +97,7 @@ typedef struct {
 /* Readers, any process, any time. 1 found, 0 not (also when there is no copy yet). */
 int sv_ref_credential(sv_ref_t *ref, const uint8_t sha256[32], int64_t now_ms, sv_ref_location_t *location);
 int sv_ref_product(sv_ref_t *ref, uint64_t gtin, sv_ref_product_t *product);
+int sv_ref_partly_recalled(sv_ref_t *ref, uint64_t gtin);
 int sv_ref_recall(sv_ref_t *ref, uint64_t gtin, sv_span_t lot, sv_ref_recall_t *recall);
 void sv_ref_stats(sv_ref_t *ref, sv_ref_stats_t *stats);
 
@@ -120,7 +124,7 @@ void sv_ref_begin(sv_ref_t *ref, int *whole, uint64_t *n);
  * Rows come in order of n, those of one n together.
  * SV_REF_FULL: abort(); the next begin() asks for a whole read, or that was one and does not fit.
  * SV_REF_BAD_ROW: to be logged; go on.  The row is kept in the form that permits least (credential,
- * location: unknown; lot: recalled; product: withdrawn if it may be), and counted in stats.bad until it is mended.
+ * location: unknown; lot: recalled; product: withdrawn and partly recalled if it may be), and counted in stats.bad until it is mended.
  */
 sv_ref_rc_t sv_ref_apply(sv_ref_t *ref, const sv_ref_row_t *row);
 

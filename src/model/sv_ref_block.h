@@ -34,7 +34,7 @@
 #include "sv_ref.h"
 
 
-#define SV_REF_MAGIC      0x73765f7265660001ull     /* "sv_ref", layout 1 */
+#define SV_REF_MAGIC      0x73765f7265660002ull     /* "sv_ref", layout 2 */
 
 #define SV_REF_HEAD       3                         /* words before the key */
 #define SV_REF_LOT        64

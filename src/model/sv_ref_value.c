@@ -183,6 +183,14 @@ sv_ref_parse_product(const sv_ref_row_t *row, sv_ref_parsed_t *parsed)
         }
     }
 
+    if (row->field[7] != NULL && strcmp(row->field[7], "f") != 0) {
+        value.partly_recalled = 1;
+
+        if (strcmp(row->field[7], "t") != 0) {
+            rc = SV_REF_BAD_ROW;
+        }
+    }
+
     parsed->len = sizeof(value);
 
     value.company = sv_ref_text_write(parsed, row->field[1], SV_REF_COMPANY);

@@ -19,7 +19,7 @@ typedef struct {
 typedef struct {
     int64_t   withdrawn_at;
     uint16_t  company, name, reference, link;
-    uint8_t   lot_optional, expiry_optional, withdrawn, unused;
+    uint8_t   lot_optional, expiry_optional, withdrawn, partly_recalled;
     uint32_t  unused2;
 } sv_ref_product_value_t;
 

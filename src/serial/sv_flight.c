@@ -18,7 +18,8 @@ static void sv_flight_free(sv_flight_t *flight);
 /*
  * Invariant: whoever joins gets a record that was read after it joined, but
  * for relaxed callers.  While nothing was sent, or while the flight is still
- * before its read of PostgreSQL, that is so.
+ * before its read of PostgreSQL, that is so.  A direct one joins only its like:
+ * the others may be answered by the cache.
  */
 sv_flight_t *
 sv_flight_find(sv_verify_t *verify, const sv_lookup_conf_t *conf, uint32_t hash)
@@ -36,7 +37,11 @@ sv_flight_find(sv_verify_t *verify, const sv_lookup_conf_t *conf, uint32_t hash)
             continue;
         }
 
-        if (conf->relaxed
+        if (conf->direct && !f->direct) {
+            continue;
+        }
+
+        if ((conf->relaxed && !conf->direct)
             || (f->open && f->stage != SV_FLIGHT_SETTLED) || f->stage == SV_FLIGHT_LEASE)
         {
             return f;
@@ -69,7 +74,8 @@ sv_flight_create(sv_verify_t *verify, const sv_lookup_conf_t *conf, uint32_t has
     flight->lookups = NULL;
     flight->command = NULL;
     flight->leased = 0;
-    flight->relaxed = conf->relaxed;
+    flight->direct = conf->direct;
+    flight->relaxed = conf->relaxed && !conf->direct;
     flight->remembered = 0;
     flight->fill_delay_ms = conf->fill_delay_ms;
     flight->hash = hash;
@@ -113,7 +119,7 @@ sv_flight_take_off(sv_flight_t *flight)
         return;
     }
 
-    if (cache == NULL || !sv_cache_usable(cache)) {
+    if (flight->direct || cache == NULL || !sv_cache_usable(cache)) {
         verify->stats.cache_bypassed++;
         sv_flight_ask_database(flight);
         return;
@@ -342,6 +348,11 @@ sv_flight_read(void *data, const sv_pg_reply_t *reply)
         result.status = SV_LOOKUP_FOUND;
         result.source = SV_SOURCE_DATABASE;
         result.record = &record;
+
+        if (sv_row_span(reply->result, SV_VERIFY_RECALLED).data != NULL) {
+            result.recalled_at = sv_row_number(reply->result, SV_VERIFY_RECALLED);
+            sv_row_text(reply->result, SV_VERIFY_RECALL_TEXT, result.recall, sizeof(result.recall));
+        }
 
         if (flight->leased) {
             sv_flight_fill(flight, &record);

@@ -51,6 +51,7 @@ struct sv_flight_s {
     unsigned             open:1;            /* nothing was sent yet */
     unsigned             leased:1;
     unsigned             relaxed:1;         /* who began it is content with what memory holds */
+    unsigned             direct:1;          /* neither memory nor cache is asked or filled */
     unsigned             remembered:1;      /* `memo' is the answer */
     unsigned             fill_delay_ms;
 

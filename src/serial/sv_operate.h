@@ -14,6 +14,7 @@
 #ifndef SV_OPERATE_H
 #define SV_OPERATE_H
 
+#include "../model/sv_ref.h"
 #include "../model/sv_verdict.h"
 #include "sv_alert.h"
 #include "sv_cache.h"
@@ -63,6 +64,7 @@ typedef struct {
     unsigned             repeat, repeats_left;      /* of a supply by the same location; 0, 0: none */
     char                 code[8];
     char                 alert[SV_ALERT_ID];
+    char                 reference[SV_REF_REASON + 1];      /* why it is recalled or withdrawn */
 } sv_outcome_t;
 
 typedef void (*sv_operate_pt)(void *data, const sv_outcome_t *outcome);

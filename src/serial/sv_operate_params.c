@@ -133,6 +133,7 @@ sv_operate_outcome(sv_outcome_t *outcome, const PGresult *result)
     outcome->hint = sv_row_span(result, SV_OUTCOME_HINT).data != NULL;
     sv_copy(outcome->code, sizeof(outcome->code), sv_row_span(result, SV_OUTCOME_CODE));
     sv_copy(outcome->alert, sizeof(outcome->alert), sv_row_span(result, SV_OUTCOME_ALERT));
+    sv_row_text(result, SV_OUTCOME_REFERENCE, outcome->reference, sizeof(outcome->reference));
 
     return 1;
 }

@@ -36,6 +36,27 @@ sv_row_bool(const PGresult *result, int column)
 }
 
 
+void
+sv_row_text(const PGresult *result, int column, char *out, size_t cap)
+{
+    size_t     n;
+    sv_span_t  text;
+
+    text = sv_row_span(result, column);
+    n = text.len;
+
+    if (n > cap - 1) {
+        for (n = cap - 1; n > 0 && (text.data[n] & 0xc0) == 0x80; n--) { /* void */ }
+    }
+
+    if (n != 0) {
+        memcpy(out, text.data, n);
+    }
+
+    out[n] = '\0';
+}
+
+
 int64_t
 sv_row_number(const PGresult *result, int column)
 {

@@ -6,6 +6,10 @@
  * a later one could be told what was true before it began.  A caller that can
  * live with an answer up to a second old (the anonymous public) joins later.
  *
+ * Of a product of which serials are recalled only PostgreSQL knows which: its
+ * look-ups are direct.  Neither Redis, nor what this process remembers, nor a
+ * flight that has begun before may answer them, and they fill nothing.
+ *
  * Every flight ends: each command to Redis is given up after the cache's
  * timeout, and each query is answered by the pool.  The caller's deadline is
  * its own: it forgets the look-up, the flight goes on and fills the cache.
@@ -14,6 +18,7 @@
 #ifndef SV_VERIFY_H
 #define SV_VERIFY_H
 
+#include "../model/sv_ref.h"
 #include "sv_cache.h"
 #include "sv_sql.h"
 
@@ -40,6 +45,8 @@ typedef struct {
     unsigned             lot_known:1;
     unsigned             coalesced:1;
     const sv_record_t   *record;        /* SV_LOOKUP_FOUND; valid during the handler */
+    int64_t              recalled_at;   /* by its serial, ms since 1970; 0: not, as far as the source knows */
+    char                 recall[SV_REF_REASON + 1];     /* reason and reference of that */
 } sv_lookup_result_t;
 
 typedef void (*sv_lookup_pt)(void *data, const sv_lookup_result_t *result);
@@ -49,6 +56,7 @@ typedef struct {
     sv_span_t     serial;
     sv_span_t     lot;              /* data NULL: not presented */
     unsigned      relaxed:1;        /* up to a second old is good enough */
+    unsigned      direct:1;         /* nobody but PostgreSQL, now */
     unsigned      fill_delay_ms;    /* failpoint of test builds: wait between the read and the fill */
 } sv_lookup_conf_t;
 

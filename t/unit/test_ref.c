@@ -56,7 +56,7 @@ static sv_ref_rc_t
 row(sv_ref_t *ref, uint64_t n, int deleted, const char *kind, const char *key, const char *f1, const char *f2,
     const char *f3, const char *f4)
 {
-    sv_ref_row_t  r = { n, kind, key, deleted, { f1, f2, f3, f4, NULL, NULL, NULL } };
+    sv_ref_row_t  r = { n, kind, key, deleted, { f1, f2, f3, f4 } };
 
     return sv_ref_apply(ref, &r);
 }
@@ -67,6 +67,15 @@ product(sv_ref_t *ref, uint64_t n, const char *key, const char *name, const char
     const char *link)
 {
     sv_ref_row_t  r = { n, "product", key, 0, { name, "Acme", "t", "f", withdrawn, reference, link } };
+
+    return sv_ref_apply(ref, &r);
+}
+
+
+static sv_ref_rc_t
+marked(sv_ref_t *ref, uint64_t n, const char *mark)
+{
+    sv_ref_row_t  r = { n, "product", "09506000134352", 0, { "n", "Acme", "t", "f", NULL, NULL, NULL, mark } };
 
     return sv_ref_apply(ref, &r);
 }
@@ -290,6 +299,40 @@ test_product(void **state)
     assert_string_equal(p.reference, "quality R-1");
     assert_string_equal(p.link, "");
     assert_int_equal(stats(ref).products, 1);
+    assert_int_equal(p.partly_recalled, 0);
+
+    free(ref);
+}
+
+
+/* What cannot be read is asked of PostgreSQL; a schema without the field has no such recalls. */
+static void
+test_partly_recalled(void **state)
+{
+    size_t             i;
+    sv_ref_t          *ref;
+    sv_ref_product_t   p;
+
+    static const struct { const char *mark; int partly; sv_ref_rc_t rc; }  marks[] = {
+        { "f", 0, SV_REF_OK }, { "t", 1, SV_REF_OK }, { NULL, 0, SV_REF_OK }, { "t", 1, SV_REF_OK },
+        { "f", 0, SV_REF_OK }, { "", 1, SV_REF_BAD_ROW }, { "f", 0, SV_REF_OK }, { "true", 1, SV_REF_BAD_ROW }
+    };
+
+    (void) state;
+
+    ref = make(SIZE);
+    assert_false(sv_ref_partly_recalled(ref, GTIN));
+
+    for (i = 0; i < sizeof(marks) / sizeof(marks[0]); i++) {
+        begin(ref, i == 0, i);
+        assert_int_equal(marked(ref, i + 1, marks[i].mark), marks[i].rc);
+        sv_ref_end(ref, 0);
+
+        assert_true(sv_ref_product(ref, GTIN, &p));
+        assert_int_equal(p.partly_recalled, marks[i].partly);
+        assert_int_equal(sv_ref_partly_recalled(ref, GTIN), marks[i].partly);
+        assert_false(sv_ref_partly_recalled(ref, GTIN + 1));
+    }
 
     free(ref);
 }
@@ -760,6 +803,7 @@ main(void)
         cmocka_unit_test(test_nothing_before_the_first_end),
         cmocka_unit_test(test_credential),
         cmocka_unit_test(test_product),
+        cmocka_unit_test(test_partly_recalled),
         cmocka_unit_test(test_recall),
         cmocka_unit_test(test_older_never_shadows_newer),
         cmocka_unit_test(test_compaction),
