@@ -19,6 +19,7 @@ svw_cmd_load_file(svw_command_t *command)
     svw_db_t        db;
     const char     *path, *base, *params[1];
     struct stat     st;
+    svw_source_t    source;
     svw_file_rc_t   rc;
 
     if (command->argc != 2 || command->argv[1][0] == '-') {
@@ -58,7 +59,12 @@ svw_cmd_load_file(svw_command_t *command)
         return SVW_EXIT_BUSY;
     }
 
-    rc = svw_load_file(command->conf, &db, fd, name, NULL, isatty(STDERR_FILENO), &report, &load_id);
+    source = (svw_source_t) {
+        .feed = "", .company = "", .salt = "", .strict = (int) command->conf->strict,
+        .whole = command->conf->on_error == SVW_ON_ERROR_NONE
+    };
+
+    rc = svw_load_file(command->conf, &db, fd, name, &source, isatty(STDERR_FILENO), &report, &load_id);
 
     if (report == NULL) {
         code = rc == SVW_FILE_AGAIN ? SVW_EXIT_BUSY : SVW_EXIT_FAILED;

@@ -37,11 +37,11 @@ svw_inbox_open(svw_inbox_t *inbox, svw_conf_t *conf)
     inbox->inbox = svw_inbox_dir("inbox", conf->inbox, 0);
 
     if (inbox->inbox != -1) {
-        inbox->done = svw_inbox_dir("done", conf->done, 1);
+        inbox->done = svw_inbox_dir("done", conf->feeds->done, 1);
     }
 
     if (inbox->done != -1) {
-        inbox->rejected = svw_inbox_dir("rejected", conf->rejected, 1);
+        inbox->rejected = svw_inbox_dir("rejected", conf->feeds->rejected, 1);
     }
 
     if (inbox->rejected == -1 || svw_inbox_device(inbox) != 0) {
@@ -141,7 +141,7 @@ svw_inbox_name(const svw_inbox_t *inbox, const svw_inbox_entry_t *entry, int rej
     }
 
     svw_log(SVW_LOG_ERROR, "%s: \"%s\" has too many files of this name", entry->name,
-            rejected ? inbox->conf->rejected : inbox->conf->done);
+            rejected ? inbox->conf->feeds->rejected : inbox->conf->feeds->done);
 
     return -1;
 }
@@ -161,7 +161,7 @@ svw_inbox_move(const svw_inbox_t *inbox, const svw_inbox_entry_t *entry, int dir
 
     if (rc != 0) {
         svw_log(SVW_LOG_ERROR, "%s: cannot be moved to \"%s\": %s", entry->name,
-                dir == inbox->done ? inbox->conf->done : inbox->conf->rejected, strerror(errno));
+                dir == inbox->done ? inbox->conf->feeds->done : inbox->conf->feeds->rejected, strerror(errno));
         return -1;
     }
 

@@ -63,7 +63,13 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
     char            name[256];
     int32_t         load_id;
     json_t         *report;
+    svw_source_t    source;
     svw_file_rc_t   rc;
+
+    source = (svw_source_t) {
+        .feed = "", .company = "", .salt = "", .strict = (int) inbox->conf->strict,
+        .whole = inbox->conf->on_error == SVW_ON_ERROR_NONE
+    };
 
     svw_printable(name, sizeof(name), (sv_span_t) { (const uint8_t *) entry->name, strlen(entry->name) });
 
@@ -81,7 +87,7 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
         return;
     }
 
-    rc = svw_load_file(inbox->conf, db, fd, name, NULL, 0, &report, &load_id);
+    rc = svw_load_file(inbox->conf, db, fd, name, &source, 0, &report, &load_id);
 
     if (rc == SVW_FILE_LATER
         || (report != NULL && svw_ingest_file(inbox, db, entry, rc == SVW_FILE_REJECTED, load_id, report) != 0))

@@ -287,7 +287,7 @@ svw_load_begin(svw_load_t *load, char action[8])
     size_t        i;
     PGresult     *result;
     svw_db_rc_t   rc;
-    const char   *params[5];
+    const char   *params[8];
 
     memcpy(digest, "\\x", 2);
 
@@ -308,8 +308,11 @@ svw_load_begin(svw_load_t *load, char action[8])
     params[2] = load->format;
     params[3] = size;
     params[4] = host;
+    params[5] = load->source->feed;
+    params[6] = load->source->company;
+    params[7] = load->source->whole ? "t" : "f";
 
-    rc = svw_db_query(load->db, &result, "select load_id, action from sv.load_begin($1, $2, $3, $4, $5)", 5, params);
+    rc = svw_db_query(load->db, &result, "select load_id, action from sv.load_begin($1, $2, $3, $4, $5, $6, $7, $8)", 8, params);
 
     if (rc != SVW_DB_OK) {
         svw_load_stop(load, rc == SVW_DB_ERROR ? SVW_LOAD_FAILED : SVW_LOAD_RETRY, "PostgreSQL: %s", load->db->error);

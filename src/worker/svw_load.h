@@ -87,7 +87,7 @@ typedef struct {
     const char  *feed;                  /* name, "" for the inbox */
     const char  *company;               /* whose packs it may name, "" any */
     int          strict;                /* nothing but the standard's own form */
-    int          whole;                 /* all or nothing */
+    int          whole;                 /* all or nothing: rollback, on_error = none */
     const char  *salt;                  /* of a release from quarantine: makes its events others; "" */
 } svw_source_t;
 

@@ -23,8 +23,8 @@ svw_merge(svw_load_t *load)
         return load->rc;
     }
 
-    if (load->conf->on_error == SVW_ON_ERROR_NONE && load->rejected > 0) {
-        svw_load_refuse(load, "a line is bad, and on_error = none: nothing was loaded");
+    if (load->source->whole && load->rejected > 0) {
+        svw_load_refuse(load, "a line is bad, and it is all or nothing (on_error = none, rollback): nothing was loaded");
         return load->rc;
     }
 
