@@ -1,15 +1,20 @@
 /*
  * Role `api': the slower interfaces behind nginx's proxy_pass.
  *
- *   svw_api         the server: listens, reads a request, finds its endpoint, answers
+ *   svw_api          the server: listens, stops        svw_api_call    one request from its first byte to its answer
+ *   svw_api_route    raw target -> endpoint            svw_api_answer  answers, problem documents
  *   svw_api_identity who asks: what the module vouches for, and its proof
- *   svw_api_capture  POST /epcis/capture and its jobs     svw_api_events   GET /epcis/events
+ *   svw_api_capture  POST /epcis/capture and its jobs  svw_api_events  GET /epcis/events
  *   svw_api_recall   recalls and withdrawals              svw_api_container  containers
  *   svw_api_serials  serial numbers, lots
  *
- * A few threads, each with a connection to PostgreSQL of its own, as sv_api.
- * A thread carries out one request from beginning to end.  Bodies of endpoints
- * with SVW_API_FILE go to disk as they come, others are held in memory.
+ * A few threads and as many connections to PostgreSQL, as sv_api.  While its
+ * body comes a request occupies neither; a handler has a thread and a
+ * connection until it returns.  Bodies of endpoints with SVW_API_FILE go to
+ * disk as they come, others are held in memory.
+ *
+ * A new endpoint: a row in a table of its file, the table in svw_api_tables[]
+ * (svw_api_route.c), and the path in the location of conf/nginx.conf.
  */
 
 #ifndef SVW_API_H
@@ -24,6 +29,7 @@
 
 #define SVW_API_BODY    (4 * 1024 * 1024)       /* largest body held in memory */
 #define SVW_API_PARTS   4
+#define SVW_API_NAME    48                      /* of a body's file */
 
 typedef struct {
     sv_ref_location_t  location;        /* id, role, GLN, country, company */
@@ -44,7 +50,7 @@ struct svw_api_request_s {
     size_t                 body_len;
     int                    body_fd;     /* SVW_API_FILE: the body, whole, at its start; else -1 */
     int64_t                body_size;
-    char                   body_path[256];
+    char                   body_name[SVW_API_NAME]; /* in the capture directory; removed after the answer unless emptied */
     uint8_t                body_sha256[32];
     void                  *server;      /* svw_api.c's own */
 };
@@ -57,17 +63,20 @@ const char *svw_api_header(svw_api_request_t *rq, const char *name);
  * The answer, once a request; the last call of a handler, which returns its
  * result.  svw_api_json() takes over `body'.
  */
-int svw_api_json(svw_api_request_t *rq, unsigned status, const char *type, json_t *body);
+int svw_api_json(svw_api_request_t *rq, unsigned status, const char *type, json_t *body);      /* type NULL: application/json */
 int svw_api_text(svw_api_request_t *rq, unsigned status, const char *type, const char *text, size_t len);
 int svw_api_problem(svw_api_request_t *rq, unsigned status, const char *reason, const char *element,
-    const char *fmt, ...) __attribute__((format(printf, 5, 6)));
-int svw_api_db_problem(svw_api_request_t *rq, svw_db_rc_t rc);      /* SQLSTATE -> 400, 403, 404, 409, 503; docs/architecture.md */
+    const char *fmt, ...) __attribute__((format(printf, 5, 6)));    /* 503: with Retry-After */
+int svw_api_db_problem(svw_api_request_t *rq, svw_db_rc_t rc);      /* SQLSTATE -> 400, 403, 404, 409, 413, 503; docs/architecture.md */
 void svw_api_add_header(svw_api_request_t *rq, const char *name, const char *value);    /* before the answer */
 
 /* a body as JSON; NULL: the problem is already answered */
 json_t *svw_api_body_json(svw_api_request_t *rq);
 
+int svw_api_capture_dir(svw_api_request_t *rq);         /* a descriptor of the capture directory, the server's */
+
 #define SVW_API_FILE  0x01              /* the body goes to a file */
+#define SVW_API_NO_DB 0x02              /* the handler needs no connection */
 
 #define SVW_ROLE_BIT(role)  (1u << (role))
 #define SVW_ANY_ROLE        0xfeu       /* any professional */
@@ -80,7 +89,7 @@ typedef struct {
     int        (*handler)(svw_api_request_t *rq);
 } svw_api_endpoint_t;
 
-/* tables of endpoints, each ended by a NULL method; svw_api.c lists the tables */
+/* tables of endpoints, each ended by a NULL method; svw_api_route.c lists the tables */
 extern const svw_api_endpoint_t  svw_api_capture[], svw_api_events[], svw_api_recall[], svw_api_container[],
     svw_api_serials[];
 

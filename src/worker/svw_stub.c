@@ -3,18 +3,7 @@
 #include "svw.h"
 
 
-#pragma weak svw_api_run
 #pragma weak svw_push_run
-
-
-int
-svw_api_run(svw_conf_t *conf)
-{
-    (void) conf;
-    svw_log(SVW_LOG_ERROR, "the role api is not there yet");
-
-    return SVW_EXIT_USAGE;
-}
 
 
 int
