@@ -64,12 +64,31 @@ svw_cmd_connect(svw_command_t *command, svw_db_t *db)
 int
 svw_cmd_call(svw_db_t *db, const char *sql, int n, const char *const *params, int *changed)
 {
-    int           tries;
-    PGresult     *result;
-    svw_db_rc_t   rc;
+    int        rc;
+    PGresult  *result;
+
+    rc = svw_cmd_query(db, sql, n, params, &result);
+
+    if (rc == SVW_EXIT_OK) {
+        if (changed != NULL) {
+            *changed = !PQgetisnull(result, 0, 0);
+        }
+
+        PQclear(result);
+    }
+
+    return rc;
+}
+
+
+int
+svw_cmd_query(svw_db_t *db, const char *sql, int n, const char *const *params, PGresult **result)
+{
+    int          tries;
+    svw_db_rc_t  rc;
 
     for (tries = 0; ; tries++) {
-        rc = svw_db_query(db, &result, sql, n, params);
+        rc = svw_db_query(db, result, sql, n, params);
 
         if (rc != SVW_DB_RETRY || tries == 5) {
             break;
@@ -77,11 +96,6 @@ svw_cmd_call(svw_db_t *db, const char *sql, int n, const char *const *params, in
     }
 
     if (rc == SVW_DB_OK) {
-        if (changed != NULL) {
-            *changed = !PQgetisnull(result, 0, 0);
-        }
-
-        PQclear(result);
         return SVW_EXIT_OK;
     }
 

@@ -17,6 +17,9 @@ typedef struct {
 int svw_cmd_options(svw_command_t *command, int first, const svw_option_t *options);
 int svw_cmd_connect(svw_command_t *command, svw_db_t *db);          /* -1: said on stderr */
 
+/* A query; says what went wrong and gives the exit code. SVW_EXIT_OK: the caller clears the result. */
+int svw_cmd_query(svw_db_t *db, const char *sql, int n, const char *const *params, PGresult **result);
+
 /* An SQL function; says what went wrong and gives the exit code. `changed' (may be NULL): it returned a number. */
 int svw_cmd_call(svw_db_t *db, const char *sql, int n, const char *const *params, int *changed);
 

@@ -38,11 +38,14 @@ static const svw_main_command_t  svw_main_commands[] = {
       "create prints a new API key of a location, once: only its SHA-256 is stored. A location has\n"
       "at most two valid keys. list says which there are. revoke ends a key at once.\n" },
     { "recall", svw_cmd_recall,
-      "recall --gtin GTIN --lot LOT --reason TEXT [--reference TEXT]\n\n"
-      "Recalls a lot; every gateway knows it within a second. The lot need not be loaded yet.\n" },
+      "recall --gtin GTIN --lot LOT | --from SERIAL --to SERIAL | --serials FILE --reason TEXT [--reference TEXT]\n"
+      "       serial-verify-worker [-c FILE] recall --list [--gtin GTIN]\n\n"
+      "Recalls a lot, a range of serials or a list of up to 100000, one a line (- is standard input);\n"
+      "every gateway knows it within a second. They need not be loaded yet. A range is of serials of\n"
+      "one length, compared byte by byte. --list prints the recalls that are open.\n" },
     { "lift-recall", svw_cmd_recall,
-      "lift-recall --gtin GTIN --lot LOT --reason TEXT\n\n"
-      "Takes the recall of a lot back.\n" },
+      "lift-recall --id RECALL | --gtin GTIN --lot LOT --reason TEXT\n\n"
+      "Takes back one recall by the id that recall --list prints, or all recalls of a lot.\n" },
     { "withdraw", svw_cmd_recall,
       "withdraw --gtin GTIN --reason TEXT [--reference TEXT]\n\n"
       "Withdraws a product.\n" },
