@@ -13,6 +13,7 @@
 
 static const char *svw_check_text(sv_span_t text, size_t max, const char *const reasons[3]);
 static int svw_check_digit(sv_span_t digits);
+static sv_day_t svw_day(sv_span_t text);
 static int svw_number(const uint8_t *p, size_t n, unsigned *value);
 
 
@@ -45,6 +46,12 @@ static const svw_reason_t  svw_reasons[] = {
     { "event_member_twice",    "the same member stands twice in the event" },
     { "event_id_reused",       "this eventID stands for another event already" },
     { "event_empty",           "the event names no item" },
+    { "dialect",               "a lot, expiry or market stands where EPCIS has no place for it" },
+    { "barcode",               "what looks like the code of a pack is none" },
+    { "xml_namespace",         "the element is in no namespace, or not in that of EPCIS" },
+    { "xml_place",             "the element stands where EPCIS has no place for it" },
+    { "xml_name",              "an element that EPCIS does not know, and in no namespace" },
+    { "xml_version",           "there is no such version of XML" },
     { NULL, NULL }
 };
 
@@ -92,7 +99,7 @@ svw_check_lot(sv_span_t text)
 }
 
 
-/* YYMMDD as in AI 17, YYYY-MM-DD, YYYYMMDD, and a date with a time behind it */
+/* YYMMDD as in AI 17, YYYY-MM-DD, YYYYMMDD, and a date with a time or an offset behind it; day 00: end of the month */
 const char *
 svw_check_expiry(sv_span_t text, sv_day_t today, sv_day_t *expiry)
 {
@@ -106,7 +113,7 @@ svw_check_expiry(sv_span_t text, sv_day_t today, sv_day_t *expiry)
         return "expiry_format";
     }
 
-    if (text.len > 11 && text.data[10] == 'T') {
+    if (text.len > 10 && memchr("TZ+-", text.data[10], 4) != NULL) {
         text.len = 10;
     }
 
@@ -122,13 +129,37 @@ svw_check_expiry(sv_span_t text, sv_day_t today, sv_day_t *expiry)
         *expiry = sv_gs1_date(text, today);
 
     } else if (text.len == 8 || (text.len == 10 && text.data[4] == '-' && text.data[7] == '-')) {
-        *expiry = sv_day_parse(text);
+        *expiry = svw_day(text);
 
     } else {
         return "expiry_format";
     }
 
     return *expiry != SV_DAY_NONE ? NULL : "expiry_date";
+}
+
+
+static sv_day_t
+svw_day(sv_span_t text)
+{
+    size_t       i;
+    uint8_t      buf[10];
+    sv_day_t     day;
+    const char  *last;
+
+    if (memcmp(text.data + text.len - 2, "00", 2) != 0) {
+        return sv_day_parse(text);
+    }
+
+    memcpy(buf, text.data, text.len);
+    day = SV_DAY_NONE;
+
+    for (i = 0, last = "31302928"; i < 4 && day == SV_DAY_NONE; i++) {
+        memcpy(buf + text.len - 2, last + 2 * i, 2);
+        day = sv_day_parse((sv_span_t) { buf, text.len });
+    }
+
+    return day;
 }
 
 

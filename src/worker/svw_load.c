@@ -255,11 +255,9 @@ svw_load_digest(svw_load_t *load)
 }
 
 
-/* By what it holds; the name decides nothing. */
 static int
 svw_load_format(svw_load_t *load)
 {
-    size_t         i;
     ssize_t        n;
     unsigned char  buf[512];
 
@@ -268,13 +266,7 @@ svw_load_format(svw_load_t *load)
         return svw_load_stop(load, SVW_LOAD_FAILED, "read: %s", strerror(errno));
     }
 
-    i = n >= 3 && memcmp(buf, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-
-    while (i < (size_t) n && (buf[i] == ' ' || buf[i] == '\t' || buf[i] == '\r' || buf[i] == '\n')) {
-        i++;
-    }
-
-    load->format = i < (size_t) n && (buf[i] == '{' || buf[i] == '[') ? "epcis_json" : "csv";
+    load->format = svw_format(buf, (size_t) n);
 
     return 0;
 }
@@ -337,7 +329,7 @@ svw_load_run(svw_load_t *load)
         return load->rc;
     }
 
-    rc = strcmp(load->format, "csv") == 0 ? svw_feed_csv(load) : svw_feed_json(load);
+    rc = svw_format_read(load);
 
     if (fstat(load->fd, &st) != 0 || st.st_size != load->size || st.st_mtim.tv_sec != load->mtime.tv_sec
         || st.st_mtim.tv_nsec != load->mtime.tv_nsec)

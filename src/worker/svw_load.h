@@ -165,6 +165,10 @@ int svw_feed_csv(svw_load_t *load);
 int svw_feed_json(svw_load_t *load);
 int svw_feed_xml(svw_load_t *load);
 
+/* svw_format.c: what a file is by its first bytes, and its reader */
+const char *svw_format(const unsigned char *buf, size_t n);
+int svw_format_read(svw_load_t *load);
+
 /* svw_item.c: NULL, or the reason */
 const char *svw_check_gtin(sv_span_t text, uint64_t *gtin);
 const char *svw_check_serial(sv_span_t text);

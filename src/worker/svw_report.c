@@ -121,7 +121,7 @@ svw_report_text(FILE *out, const json_t *report)
     fprintf(out, "rejected       %" PRId64 "\n", svw_int_of(report, "lines_rejected"));
     fprintf(out, "lots           %" PRId64 " of %" PRId64 "\n", svw_int_of(report, "lots_merged"), svw_int_of(report, "lots"));
 
-    if (strcmp(svw_text_of(report, "format"), "epcis_json") == 0) {
+    if (strncmp(svw_text_of(report, "format"), "epcis_", 6) == 0) {
         fprintf(out, "events         %" PRId64 " commissioning, %" PRId64 " of them seen before; %" PRId64 " others skipped\n",
                 svw_int_of(report, "events"), svw_int_of(report, "events_seen"), svw_int_of(report, "events_skipped"));
     }

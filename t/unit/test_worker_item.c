@@ -104,6 +104,12 @@ test_expiry(void **state)
     assert_expiry("2030-12-31", "2030-12-31", NULL);
     assert_expiry("20301231", "2030-12-31", NULL);
     assert_expiry("2030-12-31T00:00:00Z", "2030-12-31", NULL);
+    assert_expiry("2030-12-31+01:00", "2030-12-31", NULL);
+    assert_expiry("2030-12-31Z", "2030-12-31", NULL);
+    assert_expiry("20280200", "2028-02-29", NULL);
+    assert_expiry("2030-04-00", "2030-04-30", NULL);
+    assert_expiry("2030-13-00", NULL, "expiry_date");
+    assert_expiry("2030-12-31x", NULL, "expiry_format");
     assert_expiry("", NULL, "expiry_missing");
     assert_expiry("30123", NULL, "expiry_format");
     assert_expiry("31.12.2030", NULL, "expiry_format");
