@@ -8,14 +8,58 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use JSON::PP qw(decode_json);
 use Test::More;
 
 use Test::SerialVerify;
 
+my $gtin = '09506000134352';
 my $sv   = Test::SerialVerify->new;
 my $base = $sv->base;
 
 $sv->start_postgres;
+$sv->product($gtin);
+
+
+sub wait_for(&;$$) { goto &Test::SerialVerify::wait_for }    ## no critic (ProhibitSubroutinePrototypes)
+
+
+sub csv {
+    my ($lot, @serials) = @_;
+
+    return join '', "gtin,serial,lot,expiry\n", map { "$gtin,$_,$lot,2030-12-31\n" } @serials;
+}
+
+
+# a complete file in the inbox of a feed
+sub feed {
+    my ($feed, $name, $content) = @_;
+
+    my $path = $sv->write_file("$feed/.new", $content);
+    rename $path, "$base/$feed/$name" or die "$feed/$name: $!";
+
+    return;
+}
+
+
+sub report {
+    my ($feed, $name) = @_;
+
+    for my $place (qw(done rejected)) {
+        my $file = "$base/$feed/$place/$name.report.json";
+        return ($place, decode_json(Test::SerialVerify::slurp($file))) if -e $file && !-e "$base/$feed/$name";
+    }
+
+    return;
+}
+
+
+# settings of feeds with an inbox each
+sub feeds {
+    my (%of) = @_;
+
+    return feeds => {map { ($_ => {inbox => $sv->directory($_), %{$of{$_}}}) } keys %of};
+}
 
 
 subtest 'a configuration that cannot be' => sub {
@@ -79,6 +123,105 @@ subtest 'a configuration that cannot be' => sub {
         . "\napi_secret = $base/secret\napi_threads = 2\ncapture_dir = $base/capture\ncapture_file_limit = 10m\ncapture_event_limit = 5\n"
         . "audit_key = $base/secret\naudit_heads = $base/in\npush_url = http://127.0.0.1/\npush_token_file = $base/secret\n"
         . "push_company = A\npush_interval = 1s\ningest_processes = 2\nstrictness = strict\n", 0, qr/ok$/, 'all that is new');
+};
+
+subtest 'a feed with many files does not keep others waiting' => sub {
+    my $n = 300;
+
+    # by age the others would come last
+    my @config = feeds(many => {}, map { ("few$_" => {}) } 1 .. 3);
+    feed('many', "m$_.csv", csv("M$_", "M$_")) for 1 .. $n;
+    utime 1_000_000_000 + $_, 1_000_000_000 + $_, "$base/many/m$_.csv" for 1 .. $n;
+    feed("few$_", 'f.csv', csv("F$_", "F$_")) for 1 .. 3;
+
+    $sv->start_worker(roles => 'ingest', redis => undef, inbox => undef, @config);
+    wait_for { 3 == grep { (report("few$_", 'f.csv'))[0] } 1 .. 3 } 'the few';
+    cmp_ok($sv->sql(q{select count(*) from sv.load where file ~ '^m' and load_id < (select max(load_id) from sv.load where file ~ '^f')}), '<=', 5,
+        'one of each feed in turn');
+
+    wait_for { $sv->sql(q{select count(*) from sv.load where filed and file ~ '^m'}) == $n } 'the many', 60;
+    is($sv->sql(q{select string_agg(substr(file, 2), ' ' order by load_id) from sv.load where file ~ '^m'}),
+        join(' ', map { "$_.csv" } 1 .. $n), 'of one feed the oldest first');
+    is($sv->sql(q{select string_agg(feed, ' ' order by feed) from sv.load where file ~ '^f'}), 'few1 few2 few3', 'a load names its feed');
+    $sv->stop('worker');
+};
+
+subtest 'several processes share all inboxes' => sub {
+    my $n = 40;
+    my @config = feeds(map { ("p$_" => {}) } 1 .. 5);
+
+    for my $file (1 .. $n) {
+        feed("p$_", "$file.csv", csv("P$_", "P$_-$file")) for 1 .. 5;
+    }
+
+    $sv->start_worker(roles => 'ingest', redis => undef, inbox => undef, ingest_processes => 4, @config);
+    wait_for { 0 == (() = glob "$base/p[1-5]/*.csv") } 'every file', 60;
+    is($sv->sql(q{select count(*) from sv.pack where lot ~ '^P'}), 5 * $n, 'every pack');
+    is($sv->sql(q{select count(*) from sv.load where feed ~ '^p' and filed and attempts = 1 and state = 'loaded'}), 5 * $n, 'each file is one load');
+    is(scalar(() = glob "$base/p[1-5]/done/*.report.json"), 5 * $n, 'and has a report');
+    is($sv->sql(q{select count(*) from pg_stat_activity where application_name ~ 'ingest'}), 4, 'by four processes');
+    $sv->stop('worker');
+};
+
+subtest 'a directory that is away' => sub {
+    my @config = feeds(here => {}, away => {});
+
+    rmdir "$base/away" or die $!;
+    feed('here', 'x.csv', csv('H', 'H1'));
+    $sv->start_worker(roles => 'ingest', redis => undef, inbox => undef, @config);
+    wait_for { (report('here', 'x.csv'))[0] } 'the other';
+    like($sv->log_of('worker'), qr{\[error\].* inbox "\Q$base\E/away": No such file}, 'is told');
+    $sv->stop('worker');
+};
+
+subtest 'names and kinds of files' => sub {
+    my @config = feeds(names => {});
+    my $in = "$base/names";
+
+    $sv->write_file('outside.csv', csv('OUT', 'OUT1'));
+    $sv->directory('elsewhere');
+    symlink "$base/outside.csv", "$in/link.csv" or die $!;
+    symlink "$base/elsewhere", "$in/linked" or die $!;
+    symlink 'nowhere', "$in/dangling.csv" or die $!;
+    mkdir "$in/dir.csv" or die $!;
+    system('mkfifo', "$in/fifo.csv");
+    feed('names', $_, csv('DOTS', 'DOTS')) for '...', '..%2f..%2fx.csv';
+
+    my %name = (
+        newline  => "a\nb\r\x1b[31m.csv",
+        long     => 'l' x 251 . '.csv',
+        alike    => 'l' x 250 . 'm.csv',
+        accents  => "\xc3\xa9" x 127,
+        invalid  => "\xff\xfe.csv",
+        escape   => 'x%2f..%2f..%2fx.csv',
+        back     => 'x\\..\\..\\x.csv',
+        option   => '-rf.csv',
+        quote    => q{';drop table sv.pack--.csv},
+        format   => '%n%s%s.csv',
+        report   => 'x.csv.report.json',
+    );
+
+    feed('names', $name{$_}, csv('N', "N-$_")) for sort keys %name;
+    feed('names', 'one.csv', csv('N', 'N-hard'));
+    link "$in/one.csv", "$in/two.csv" or die $!;
+
+    $sv->start_worker(roles => 'ingest', redis => undef, inbox => undef, @config);
+    wait_for { !grep { -f && !-l } glob "$in/*" } 'every file';
+
+    my @files = grep { !/\.report\.(?:json|txt)$/ } glob "$in/done/*";
+    is(scalar @files, 2 + keys %name, 'every regular file is filed');
+    is(join(' ', grep { !-s "$_.report.json" || !-s "$_.report.txt" } @files), '', 'and has its report');
+    is($sv->sql(q{select string_agg(substr(serial, 3), ' ' order by serial) from sv.pack where lot = 'N'}),
+        join(' ', sort('hard', keys %name)), 'every regular file is loaded');
+    is(scalar(grep { (report('names', $_))[1]{already_loaded} } 'one.csv', 'two.csv'), 1, 'two names of one file: one load');
+    is($sv->sql(q{select count(*) from sv.pack where lot in ('OUT', 'DOTS')}), 0, 'no link is followed; a name that begins with a dot is not complete');
+    ok(-l "$in/link.csv" && -l "$in/linked" && -l "$in/dangling.csv" && -d "$in/dir.csv" && -p "$in/fifo.csv" && -e "$in/..." && -e "$in/..%2f..%2fx.csv", 'all of these are where they were');
+    is(join(' ', glob "$base/elsewhere/*"), '', 'nothing is written elsewhere');
+    unlike($sv->log_of('worker'), qr/\x1b|^b/m, 'no name writes to the log what it likes');
+    is(scalar(() = glob "$in/done/l*l"), 1, 'a long name is cut');
+    is(scalar(() = glob "$in/done/l*-1"), 1, 'and kept apart from another');
+
+    $sv->stop('worker');
 };
 
 $sv->done_testing;

@@ -10,7 +10,7 @@
  *     svw_conf_set   values                    svw_conf_feed   sections of feeds
  *   svw_db         PostgreSQL                svw_redis       Redis
  *   svw_ingest     the role: one file after the other
- *   svw_inbox        which files are complete, claiming and filing them
+ *   svw_inbox*       which files are complete, claiming and filing them
  *   svw_load         one file: stage, merge, report
  *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
  *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_event: its names and places)

@@ -1,9 +1,13 @@
 /*
- * The inbox directory: which files are complete, who works on one, and where
- * it goes afterwards.
+ * The directories where files are delivered: which files are complete, who
+ * works on one, and where it goes afterwards.
  *
- * Names are never joined to paths given by others: everything is opened
- * relative to a directory that was opened once.
+ *   svw_inbox       turns: one file of each feed that has any
+ *   svw_inbox_look  what is in a directory now
+ *   svw_inbox_file  claiming a file, and filing it
+ *
+ * Names are never joined to paths: what is in a directory is opened relative
+ * to it, and no link is followed.
  */
 
 #ifndef SVW_INBOX_H
@@ -16,42 +20,72 @@
 #include <time.h>
 
 
-#define SVW_INBOX_FILES  1000           /* looked at in one round */
+#define SVW_INBOX_FILES      1000       /* listed of one inbox; those beyond wait until there is room */
+#define SVW_INBOX_ALL_FILES  100000     /* of all of them */
 
 typedef struct {
-    char             name[NAME_MAX + 1];
+    char            *name;
     off_t            size;
     ino_t            inode;
     struct timespec  mtime;
     int64_t          since;             /* unchanged since, monotonic ms */
-    int64_t          not_before;        /* after a failure, or done with */
-    int              seen;              /* in this round */
+    int64_t          not_before;        /* after a failure, or while another process has it */
+    uint64_t         order;             /* the least are listed */
     int              failed;            /* for a reason of this host; tried again later */
 } svw_inbox_entry_t;
 
 typedef struct {
-    svw_conf_t         *conf;
-    int                 inbox, done, rejected;      /* directories, -1 not open */
-    int64_t             scanned;                    /* when the directory was last looked at, monotonic ms */
-    unsigned            n;
-    svw_inbox_entry_t   entry[SVW_INBOX_FILES];
+    const svw_feed_t   *feed;
+    int64_t             look_at;        /* monotonic ms */
+    uint64_t            turn;           /* see svw_inbox_look() */
+    int                 round;
+    unsigned            n, max;
+    svw_inbox_entry_t  *entry;
+    int                 more;           /* there are more than are listed */
+    int                 gone;           /* it could not be looked into, which was told */
 } svw_inbox_t;
 
+typedef struct {
+    svw_conf_t   *conf;
+    svw_inbox_t  *inbox;
+    unsigned      n;
+    unsigned      next;                 /* whose turn it is */
+} svw_inboxes_t;
 
-int svw_inbox_open(svw_inbox_t *inbox, svw_conf_t *conf);          /* -1: logged */
-void svw_inbox_close(svw_inbox_t *inbox);
+/* a file that this process has the lock of */
+typedef struct {
+    const svw_feed_t  *feed;
+    const char        *name;
+    char               shown[256];      /* printable */
+    int                dir;             /* its inbox */
+    int                fd;
+} svw_inbox_file_t;
 
-/* The complete file that came first, or NULL; `wait' is how long until another look is worth it. */
-svw_inbox_entry_t *svw_inbox_next(svw_inbox_t *inbox, unsigned *wait);
 
-/* An fd that holds the file's lock, or: another process has it, or it is gone; it cannot be read (errno). */
-#define SVW_INBOX_BUSY    -1
-#define SVW_INBOX_FAILED  -2
-int svw_inbox_claim(svw_inbox_t *inbox, const svw_inbox_entry_t *entry);
+int svw_inboxes_open(svw_inboxes_t *inboxes, svw_conf_t *conf);    /* -1: out of memory */
+void svw_inboxes_close(svw_inboxes_t *inboxes);
 
-/* The directory where the claimed file goes, and a name that is free there; -1: logged. */
-int svw_inbox_name(const svw_inbox_t *inbox, const svw_inbox_entry_t *entry, int rejected, int32_t load_id,
-    char name[NAME_MAX + 1]);
-int svw_inbox_move(const svw_inbox_t *inbox, const svw_inbox_entry_t *entry, int dir, const char *name);
+/* A complete file, the oldest of its inbox, or NULL; `wait' is how long until another look is worth it. */
+svw_inbox_entry_t *svw_inbox_next(svw_inboxes_t *inboxes, svw_inbox_t **inbox, unsigned *wait);
+void svw_inbox_drop(svw_inbox_t *inbox, svw_inbox_entry_t *entry);  /* it is done with; entries move */
+void svw_inbox_later(svw_inbox_entry_t *entry, unsigned ms);
+
+/* svw_inbox_look.c: -1: it cannot be looked into, logged */
+int svw_inbox_look(svw_inbox_t *inbox, unsigned interval);
+
+/* svw_inbox_file.c */
+typedef enum {
+    SVW_INBOX_CLAIMED,
+    SVW_INBOX_BUSY,                     /* another process has it, or it was written to */
+    SVW_INBOX_GONE,
+    SVW_INBOX_FAILED                    /* it cannot be read: logged */
+} svw_inbox_rc_t;
+
+svw_inbox_rc_t svw_inbox_claim(svw_inbox_file_t *file, const svw_feed_t *feed, const svw_inbox_entry_t *entry);
+void svw_inbox_release(svw_inbox_file_t *file);                     /* the lock goes with it */
+
+/* The directory where a file goes, and a name that is free there; -1: logged. The caller closes it. */
+int svw_inbox_name(const svw_inbox_file_t *file, int rejected, int32_t load_id, char name[NAME_MAX + 1]);
+int svw_inbox_move(const svw_inbox_file_t *file, int dir, const char *name);
 
 #endif /* SVW_INBOX_H */

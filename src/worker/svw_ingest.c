@@ -2,7 +2,6 @@
 #include "svw_load.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,9 +10,10 @@
 #define SVW_INGEST_LATER  30000         /* ms until a file is tried again that failed for a reason of this host */
 
 
-static void svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry);
-static int svw_ingest_file(svw_inbox_t *inbox, svw_db_t *db, const svw_inbox_entry_t *entry, int rejected,
-    int32_t load_id, json_t *report);
+static void svw_ingest_dirs(const svw_conf_t *conf);
+static void svw_ingest_one(svw_conf_t *conf, svw_db_t *db, svw_inbox_t *inbox, svw_inbox_entry_t *entry);
+static svw_file_rc_t svw_ingest_load(svw_conf_t *conf, svw_db_t *db, const svw_inbox_file_t *file);
+static int svw_ingest_file(svw_db_t *db, const svw_inbox_file_t *file, int rejected, int32_t load_id, const json_t *report);
 
 
 int
@@ -22,88 +22,125 @@ svw_ingest_run(svw_conf_t *conf)
     unsigned            wait;
     svw_db_t            db;
     svw_inbox_t        *inbox;
+    svw_inboxes_t       inboxes;
     svw_inbox_entry_t  *entry;
 
-    inbox = malloc(sizeof(svw_inbox_t));
-    if (inbox == NULL) {
+    if (svw_inboxes_open(&inboxes, conf) != 0) {
         return SVW_EXIT_FAILED;
     }
 
-    if (svw_inbox_open(inbox, conf) != 0) {
-        free(inbox);
-        return SVW_EXIT_FAILED;
-    }
-
+    svw_ingest_dirs(conf);
     svw_db_init(&db, conf->postgres, "serial-verify-worker ingest");
-    svw_log(SVW_LOG_INFO, "watching \"%s\"", conf->inbox);
 
     while (svw_db_ensure(&db) == 0) {
-        entry = svw_inbox_next(inbox, &wait);
+        entry = svw_inbox_next(&inboxes, &inbox, &wait);
 
         if (entry == NULL) {
             svw_pause(wait);
             continue;
         }
 
-        svw_ingest_one(inbox, &db, entry);
+        svw_ingest_one(conf, &db, inbox, entry);
     }
 
     svw_db_close(&db);
-    svw_inbox_close(inbox);
-    free(inbox);
+    svw_inboxes_close(&inboxes);
 
     return SVW_EXIT_OK;
 }
 
 
+/* What is wrong with the directories is told at the start, not with the first file. */
 static void
-svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
+svw_ingest_dirs(const svw_conf_t *conf)
 {
-    int             fd;
-    char            name[256];
-    int32_t         load_id;
-    json_t         *report;
-    svw_source_t    source;
-    svw_file_rc_t   rc;
+    unsigned           i;
+    struct stat        in, aside;
+    const char        *path;
+    const svw_feed_t  *feed;
 
-    source = (svw_source_t) {
-        .feed = "", .company = "", .salt = "", .strict = (int) inbox->conf->strict,
-        .whole = inbox->conf->on_error == SVW_ON_ERROR_NONE
-    };
+    for (i = 0; i < 2 * conf->n_feeds; i++) {
+        feed = &conf->feeds[i / 2];
+        path = i % 2 == 0 ? feed->done : feed->rejected;
 
-    svw_printable(name, sizeof(name), (sv_span_t) { (const uint8_t *) entry->name, strlen(entry->name) });
+        if (mkdir(path, 0770) != 0 && errno != EEXIST) {
+            svw_log(SVW_LOG_ERROR, "\"%s\": %s", path, strerror(errno));
 
-    fd = svw_inbox_claim(inbox, entry);
-
-    if (fd == SVW_INBOX_BUSY) {
-        entry->not_before = svw_now_ms() + inbox->conf->scan_interval;
-        return;
+        } else if (stat(feed->inbox, &in) == 0 && stat(path, &aside) == 0 && in.st_dev != aside.st_dev) {
+            svw_log(SVW_LOG_ERROR, "\"%s\" must be on the file system of \"%s\": nothing can be moved there", path, feed->inbox);
+        }
     }
 
-    if (fd == SVW_INBOX_FAILED) {
-        svw_log(SVW_LOG_ERROR, "%s: %s", name, strerror(errno));
-        entry->not_before = svw_now_ms() + SVW_INGEST_LATER;
-        entry->failed = 1;
+    if (conf->n_feeds == 1) {
+        svw_log(SVW_LOG_INFO, "watching \"%s\"", conf->feeds[0].inbox);
+    } else {
+        svw_log(SVW_LOG_INFO, "watching %u inboxes", conf->n_feeds);
+    }
+}
+
+
+static void
+svw_ingest_one(svw_conf_t *conf, svw_db_t *db, svw_inbox_t *inbox, svw_inbox_entry_t *entry)
+{
+    svw_file_rc_t     rc;
+    svw_inbox_file_t  file;
+
+    switch (svw_inbox_claim(&file, inbox->feed, entry)) {
+
+    case SVW_INBOX_GONE:
+        svw_inbox_drop(inbox, entry);
         return;
+
+    case SVW_INBOX_BUSY:
+        svw_inbox_later(entry, conf->scan_interval);
+        return;
+
+    case SVW_INBOX_FAILED:
+        rc = SVW_FILE_LATER;
+        break;
+
+    default:
+        rc = svw_ingest_load(conf, db, &file);
+        svw_inbox_release(&file);
     }
 
-    rc = svw_load_file(inbox->conf, db, fd, name, &source, 0, &report, &load_id);
-
-    if (rc == SVW_FILE_LATER
-        || (report != NULL && svw_ingest_file(inbox, db, entry, rc == SVW_FILE_REJECTED, load_id, report) != 0))
-    {
-        entry->not_before = svw_now_ms() + SVW_INGEST_LATER;
+    if (rc == SVW_FILE_LATER) {
+        svw_inbox_later(entry, SVW_INGEST_LATER);
         entry->failed = 1;
+
+    } else if (rc == SVW_FILE_AGAIN) {
+        svw_inbox_later(entry, conf->scan_interval);
 
     } else {
-        /* to be tried again, or gone at the next look */
-        entry->not_before = svw_now_ms() + inbox->conf->scan_interval;
+        svw_inbox_drop(inbox, entry);
+    }
+}
+
+
+static svw_file_rc_t
+svw_ingest_load(svw_conf_t *conf, svw_db_t *db, const svw_inbox_file_t *file)
+{
+    json_t            *report;
+    int32_t            load_id;
+    svw_source_t       source;
+    svw_file_rc_t      rc;
+    const svw_feed_t  *feed;
+
+    feed = file->feed;
+    source = (svw_source_t) {
+        .feed = feed->name, .company = feed->company, .strict = (int) feed->strict, .salt = "",
+        .whole = feed->on_error == SVW_ON_ERROR_NONE
+    };
+
+    rc = svw_load_file(conf, db, file->fd, file->shown, &source, 0, &report, &load_id);
+
+    if (report != NULL && svw_ingest_file(db, file, rc == SVW_FILE_REJECTED, load_id, report) != 0) {
+        rc = SVW_FILE_LATER;
     }
 
     json_decref(report);
 
-    /* the lock goes with it */
-    close(fd);
+    return rc;
 }
 
 
@@ -112,24 +149,28 @@ svw_ingest_one(svw_inbox_t *inbox, svw_db_t *db, svw_inbox_entry_t *entry)
  * killed in between does it again with the same report.
  */
 static int
-svw_ingest_file(svw_inbox_t *inbox, svw_db_t *db, const svw_inbox_entry_t *entry, int rejected, int32_t load_id,
-    json_t *report)
+svw_ingest_file(svw_db_t *db, const svw_inbox_file_t *file, int rejected, int32_t load_id, const json_t *report)
 {
-    int          dir;
+    int          dir, rc;
     char         id[16], name[NAME_MAX + 1];
     const char  *params[1];
 
-    dir = svw_inbox_name(inbox, entry, rejected, load_id, name);
+    dir = svw_inbox_name(file, rejected, load_id, name);
     if (dir == -1) {
         return -1;
     }
 
-    if (svw_report_write(dir, name, report) != 0) {
+    rc = svw_report_write(dir, name, report);
+
+    if (rc != 0) {
         svw_log(SVW_LOG_ERROR, "load %d: its report cannot be written: %s", (int) load_id, strerror(errno));
-        return -1;
+    } else {
+        rc = svw_inbox_move(file, dir, name);
     }
 
-    if (svw_inbox_move(inbox, entry, dir, name) != 0) {
+    close(dir);
+
+    if (rc != 0) {
         return -1;
     }
 
