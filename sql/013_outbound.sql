@@ -1,4 +1,10 @@
--- What goes out: export and push of EPCIS events.
+-- What goes out: the history of an item, the export of a period and the push of
+-- everything, as rows that the worker renders as EPCIS 2.0 events.
+--
+-- What was told goes out as it was told, under its own eventID.  An event
+-- without one, a CSV file and an operation at the counter get an eventID that
+-- follows from what they are, so that it is the same whenever it is asked for.
+-- The order of the push and of the export is that of sv.audit_chain.
 
 begin;
 
@@ -12,5 +18,613 @@ $$;
 
 set local role sv_owner;
 select sv.migration_begin(13, 'outbound');
+
+-- what happened to a pack at the counter
+create index audit_item on sv.audit (gtin, serial) where changed and serial is not null;
+
+-- the rows of a period are neighbours in the chain
+create index audit_chain_at on sv.audit_chain using brin (at);
+
+-- the packs of a load; equal keys share an entry, so a pack takes a few bytes
+create index pack_load on sv.pack (gtin, load_id);
+
+-- most EPCs of one event: a larger one goes out in parts
+insert into sv.setting (name, value, note) values
+  ('event_epcs', '5000', 'most EPCs in an event that goes out; never to be changed: the eventIDs of parts follow from it');
+
+
+-- What an operation at the counter is called in EPCIS.  Where the vocabulary has
+-- no word the step is a URI of ours, and the disposition says what others
+-- understand.
+create table sv.operation_step (
+  operation    sv.operation  not null primary key,
+  action       text          not null check (action in ('add', 'observe', 'delete')),
+  step         text          not null,
+  disposition  text          not null
+);
+
+insert into sv.operation_step (operation, action, step, disposition) values
+  ('supply',      'delete',  'dispensing',                               'dispensed'),
+  ('destroy',     'delete',  'destroying',                               'destroyed'),
+  ('sample',      'delete',  'sampling',                                 'inactive'),
+  ('free_sample', 'delete',  'urn:serial-verify:bizstep:free_sampling',  'inactive'),
+  ('export',      'delete',  'urn:serial-verify:bizstep:exporting',      'inactive'),
+  ('check_out',   'delete',  'urn:serial-verify:bizstep:checking_out',   'inactive'),
+  ('lock',        'observe', 'urn:serial-verify:bizstep:locking',        'non_sellable_other'),
+  ('steal',       'observe', 'urn:serial-verify:bizstep:stealing',       'stolen');
+
+-- and they are understood when they come back
+insert into sv.step_rule (step, action, state, rank, contents, revives, waits) values
+  ('urn:serial-verify:bizstep:free_sampling', 'delete',  'free_sample', 2, false, false, true),
+  ('urn:serial-verify:bizstep:exporting',     'delete',  'exported',    2, false, false, true),
+  ('urn:serial-verify:bizstep:checking_out',  'delete',  'checked_out', 2, false, false, true),
+  ('urn:serial-verify:bizstep:locking',       'observe', 'locked',      1, false, false, true),
+  ('urn:serial-verify:bizstep:stealing',      'observe', 'stolen',      4, false, false, true);
+
+
+-- One event that goes out: src/worker/svw_epcis.h.
+create type sv.out_event as (
+  event_id       text,
+  kind           text,
+  action         text,
+  step           text,
+  disposition    text,
+  event_ms       bigint,
+  offset_min     smallint,
+  at_ms          bigint,
+  parent_gtin    bigint,
+  parent_serial  text,
+  items          text,                                    -- a line each: GTIN in 14 digits (an SSCC: zeros) and serial
+  lot            text,
+  expiry         text,
+  market         text,
+  read_point     text,
+  biz_location   text,
+  error          jsonb,
+  detail         jsonb,
+  own            jsonb
+);
+
+
+create function sv.out_item(p_gtin bigint, p_serial text)
+returns text
+language sql immutable parallel safe
+return lpad(p_gtin::text, 14, '0') || p_serial;
+
+-- An eventID that follows from what the event is.
+create function sv.out_id(p_digest bytea)
+returns text
+language sql immutable parallel safe
+return 'ni:///sha-256;' || encode(p_digest, 'hex') || '?ver=sv1';
+
+create function sv.out_event_id(p_event sv.event)
+returns text
+language sql immutable parallel safe
+return case when (p_event).event_id ~ '^[A-Za-z][A-Za-z0-9+.-]*:.' then (p_event).event_id else sv.out_id((p_event).identity) end;
+
+create function sv.out_error(p_time text, p_reason text, p_corrective jsonb)
+returns jsonb
+language sql immutable parallel safe
+return jsonb_strip_nulls(jsonb_build_object('declarationTime', p_time, 'reason', p_reason,
+  'correctiveEventIDs', case when jsonb_array_length(coalesce(p_corrective, '[]')) > 0 then p_corrective end));
+
+-- RFC 3339, whatever the session's settings are
+create function sv.out_time(p_at timestamptz)
+returns text
+language sql stable parallel safe
+return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+
+-- An event as it was told, with the items that are to go out.  `p_declared': it
+-- again, as the declaration that it was an error.
+create function sv.out_told(p_event sv.event, p_id text, p_items text, p_declared boolean, p_own jsonb)
+returns sv.out_event
+language sql stable parallel safe
+return row(
+  p_id, (p_event).kind, (p_event).action, (p_event).step, (p_event).disposition,
+  sv.ms(coalesce((p_event).event_time, (p_event).at)), coalesce((p_event).offset_min, 0),
+  sv.ms(case when p_declared then coalesce(((p_event).error ->> 'at')::timestamptz, (p_event).at) else (p_event).at end),
+  (p_event).parent_gtin, (p_event).parent_serial, p_items, (p_event).lot, (p_event).expiry::text, (p_event).market,
+  (p_event).read_point, (p_event).biz_location,
+  case when p_declared then sv.out_error(
+    coalesce((p_event).error ->> 'time', (p_event).error ->> 'at', sv.out_time((p_event).at)),
+    (p_event).error ->> 'reason', (p_event).error -> 'corrective') end,
+  (p_event).detail, p_own
+)::sv.out_event;
+
+
+-- An operation at the counter.  An undo is the declaration that the operation
+-- it takes back did not occur.  Where it happened is told to nobody but the
+-- company of that place when `p_company' is given.
+create function sv.out_operation(p_row sv.audit, p_company text)
+returns sv.out_event
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_done   sv.audit := p_row;
+  v_event  sv.out_event;
+begin
+  if p_row.operation = 'undo' then
+    select a.* into v_done
+    from sv.audit a
+    where a.gtin = p_row.gtin and a.serial = p_row.serial and a.changed and a.kind = 'operation' and a.version = p_row.version - 1;
+
+    if not found then
+      return null;
+    end if;
+  end if;
+
+  select 'urn:uuid:' || v_done.audit_id, 'object', s.action, s.step, s.disposition,
+    sv.ms(coalesce(v_done.occurred_at, v_done.at)), 0, sv.ms(p_row.at),
+    null, null, sv.out_item(v_done.gtin, v_done.serial), null, null, null,
+    case when p_company is null or l.company = p_company then 'https://id.gs1.org/414/' || l.gln end, null,
+    case when p_row.operation = 'undo' then
+      sv.out_error(sv.out_time(coalesce(p_row.occurred_at, p_row.at)), 'did_not_occur', null) end,
+    null, jsonb_build_object('operation', v_done.operation)
+  into v_event
+  from sv.operation_step s
+    left join sv.location l on l.location_id = v_done.location_id
+  where s.operation::text = v_done.operation;
+
+  return v_event;
+end
+$$;
+
+
+-- The commissionings of a lot of a load, in parts that are always the same:
+-- events in their order, packs in the order of their serials.  An event that
+-- goes out whole keeps its eventID, a part of one has its own.
+-- p_event: of this event only, as the declaration that it was an error.
+create function sv.out_lot(p_gtin bigint, p_lot text, p_load_id integer, p_event integer default null)
+returns table (part integer, e sv.out_event)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+  with item as (
+    select k.event, k.expiry, k.serial
+    from sv.pack k
+    where k.gtin = p_gtin and k.load_id = p_load_id and k.lot = p_lot
+    union all
+    select nullif(c.event, 0), c.expiry, c.serial
+    from sv.commission c
+    where c.gtin = p_gtin and c.load_id = p_load_id and c.lot = p_lot
+  ), cut as (
+    select i.event, i.expiry, i.serial,
+      (row_number() over (partition by i.event, i.expiry order by i.serial) - 1) / sv.setting_integer('event_epcs') as k
+    from item i
+    where p_event is null or i.event = p_event
+  ), made as (
+    select c.event, c.expiry, c.k, count(*) as n,
+      string_agg(sv.out_item(p_gtin, c.serial), e'\n' order by c.serial) as items
+    from cut c
+    group by c.event, c.expiry, c.k
+  )
+  select row_number() over (order by m.event nulls first, m.expiry, m.k)::integer,
+    case when t.event is null then
+      row(sv.out_id(sha256(l.digest || convert_to(jsonb_build_array(p_load_id, p_gtin, p_lot, m.expiry, m.k)::text, 'UTF8'))),
+        'object', 'add', 'commissioning', 'active', sv.ms(coalesce(b.event_from, b.at)), 0, sv.ms(b.at), null, null,
+        m.items, p_lot, m.expiry::text, b.market, null, null, null, null,
+        jsonb_build_object('file', l.file, 'line', b.first_line))::sv.out_event
+    else
+      sv.out_told(t,
+        case when m.n = t.packs then sv.out_event_id(t)
+          else sv.out_id(sha256(t.identity || convert_to(jsonb_build_array(p_gtin, p_lot, m.k)::text, 'UTF8'))) end,
+        m.items, p_event is not null, null)
+    end
+  from made m
+    join sv.load l on l.load_id = p_load_id
+    left join sv.load_lot b on b.gtin = p_gtin and b.lot = p_lot and b.load_id = p_load_id
+    left join sv.event t on t.load_id = p_load_id and t.event = m.event
+  order by 1
+$$;
+
+
+-- Does a container belong to a company?  When packs of it were in it and no others.
+create function sv.container_is_of(p_gtin bigint, p_serial text, p_company text)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  with recursive inside (gtin, serial) as (
+    select p_gtin, p_serial collate "C"
+    union
+    select c.gtin, c.serial
+    from inside i
+      join sv.event t on t.parent_gtin = i.gtin and t.parent_serial = i.serial and t.action = 'add'
+      join sv.event_epc c on c.load_id = t.load_id and c.event = t.event
+  )
+  select coalesce(bool_and(r.company = p_company), false)
+  from (select distinct i.gtin from inside i where i.gtin <> 0) g
+    left join sv.product r on r.gtin = g.gtin
+$$;
+
+
+-- The other events of a load from one place to another: packed, shipped,
+-- destroyed .., and containers that were commissioned.  The packs that an event
+-- commissions are told by sv.out_lot().
+create function sv.out_told_events(p_load_id integer, p_from integer, p_to integer, p_declared boolean, p_company text, p_gtin bigint)
+returns table (part integer, e sv.out_event)
+language sql stable
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+  with item as (
+    select c.event, c.gtin, c.serial,
+      (row_number() over (partition by c.event order by c.gtin, c.serial) - 1) / sv.setting_integer('event_epcs') as k
+    from sv.event_epc c
+    where c.load_id = p_load_id and c.event between p_from and p_to
+  ), made as (
+    select i.event, i.k, count(*) as n,
+      string_agg(sv.out_item(i.gtin, i.serial), e'\n' order by i.gtin, i.serial) filter (where
+        (p_gtin is null or i.gtin = p_gtin)
+        and (p_company is null
+          or i.gtin <> 0 and exists (select from sv.product r where r.gtin = i.gtin and r.company = p_company)
+          or i.gtin = 0 and sv.container_is_of(i.gtin, i.serial, p_company))) as items
+    from item i
+    group by i.event, i.k
+  )
+  select row_number() over (order by t.event, m.k)::integer,
+    sv.out_told(t,
+      case when m.n is null or m.n = t.packs then sv.out_event_id(t)
+        else sv.out_id(sha256(t.identity || convert_to(jsonb_build_array(m.k)::text, 'UTF8'))) end,
+      m.items, p_declared, null)
+  from sv.event t
+    left join made m on m.event = t.event
+  where t.load_id = p_load_id and t.event between p_from and p_to
+    and (m.items is not null
+      or m.n is null and t.parent_serial is not null
+        and (p_gtin is null or t.parent_gtin = p_gtin)
+        and (p_company is null or sv.container_is_of(t.parent_gtin, t.parent_serial, p_company)))
+  order by 1
+$$;
+
+
+-- What one row of the audit trail means to others, in parts.
+create function sv.out_row(p_row sv.audit, p_company text, p_gtin bigint)
+returns table (part integer, e sv.out_event)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_load_id  integer := p_row.detail ->> 'load_id';
+  v_event    sv.out_event;
+begin
+  if p_row.kind = 'operation' then
+    v_event := sv.out_operation(p_row, p_company);
+
+    if v_event.event_id is not null then
+      part := 1;
+      e := v_event;
+      return next;
+    end if;
+
+  elsif p_row.kind = 'load' and p_row.operation = 'commission' then
+    return query select o.part, o.e from sv.out_lot(p_row.gtin, p_row.lot, v_load_id) o;
+
+  elsif p_row.kind = 'load' and p_row.operation = 'events' then
+    return query
+    select o.part, o.e
+    from sv.out_told_events(v_load_id, (p_row.detail ->> 'event_from')::integer, (p_row.detail ->> 'event_to')::integer,
+      false, p_company, p_gtin) o;
+  end if;
+end
+$$;
+
+
+-- How far one reading of the chain goes, from row `p_n' on: at most p_rows rows
+-- or p_packs packs, but one row always.  Null: there is nothing behind p_n.
+create function sv.out_window(p_n bigint, p_rows integer, p_packs bigint)
+returns bigint
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+  v_row    record;
+  v_to     bigint;
+  v_packs  bigint := 0;
+begin
+  for v_row in
+    select c.n, case when a.kind = 'operation' then 1 else coalesce((a.detail ->> 'packs')::bigint, 1) end as packs
+    from sv.audit_chain c
+      join sv.audit a on a.gtin = c.gtin and a.at = c.at and a.audit_id = c.audit_id
+    where c.n > p_n
+    order by c.n
+    limit p_rows
+  loop
+    v_packs := v_packs + v_row.packs;
+    exit when v_packs > p_packs and v_to is not null;
+    v_to := v_row.n;
+  end loop;
+
+  return v_to;
+end
+$$;
+
+
+-- The events of the rows behind (p_n, p_part) up to row p_to, in order.  All
+-- rows up to p_n are done when p_part is 0; else the first p_part parts of row
+-- p_n are.  p_company, p_gtin: of these only; p_from, p_until: recorded then.
+create function sv.out_events(
+  p_n        bigint,
+  p_part     integer,
+  p_to       bigint,
+  p_company  text default null,
+  p_gtin     bigint default null,
+  p_from     timestamptz default null,
+  p_until    timestamptz default null
+)
+returns table (
+  n              bigint,
+  part           integer,
+  event_id       text,
+  kind           text,
+  action         text,
+  step           text,
+  disposition    text,
+  event_ms       bigint,
+  offset_min     smallint,
+  at_ms          bigint,
+  parent_gtin    bigint,
+  parent_serial  text,
+  items          text,
+  lot            text,
+  expiry         text,
+  market         text,
+  read_point     text,
+  biz_location   text,
+  error          jsonb,
+  detail         jsonb,
+  own            jsonb
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_row  record;
+begin
+  for v_row in
+    select c.n, a.*::sv.audit as a
+    from sv.audit_chain c
+      join sv.audit a on a.gtin = c.gtin and a.at = c.at and a.audit_id = c.audit_id
+    where c.n between case when p_part = 0 then p_n + 1 else p_n end and p_to
+      and a.kind in ('operation', 'load', 'correction')
+      and (a.changed or a.kind <> 'operation')
+      and (p_from is null or a.at >= p_from)
+      and (p_until is null or a.at < p_until)
+      and (a.gtin = 0
+        or (p_gtin is null or a.gtin = p_gtin)
+          and (p_company is null or exists (select from sv.product r where r.gtin = a.gtin and r.company = p_company)))
+    order by c.n
+  loop
+    return query
+    select v_row.n, o.part, (o.e).*
+    from sv.out_row(v_row.a, p_company, p_gtin) o
+    where v_row.n > p_n or o.part > p_part
+    order by o.part;
+  end loop;
+end
+$$;
+
+
+-- The rows of the chain that were recorded in a period: (n_from, n_to], both
+-- null when there are none.  `ready': nothing of it can be missing; `note' says
+-- why not, or what may still come to it.
+create function sv.out_range(
+  p_from      timestamptz,
+  p_until     timestamptz,
+  out n_from  bigint,
+  out n_to    bigint,
+  out ready   boolean,
+  out note    text
+)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if p_from >= p_until then
+    raise exception using errcode = '22023', message = 'to: must be later than from';
+  end if;
+
+  ready := false;
+
+  if p_until > clock_timestamp() then
+    note := 'the period has not ended yet';
+  elsif exists (select from sv.outbox o where o.at < p_until) then
+    note := 'the relay has not taken up all of the period yet';
+  else
+    ready := true;
+
+    if exists (select from sv.load l where l.state = 'loading' and l.started_at < p_until) then
+      note := 'a file is being loaded: what it adds to the period is missing';
+    end if;
+  end if;
+
+  select min(c.n) - 1, max(c.n) into n_from, n_to
+  from sv.audit_chain c
+  where c.at >= p_from and c.at < p_until;
+end
+$$;
+
+
+-- The push.  What was sent is a prefix of the chain: rows up to `n', and `part'
+-- parts of the next when it is not 0 (then n is that row).  A batch is written
+-- down with its bytes before it is sent, so what is sent again after a failure
+-- or a crash is the same document under the same key; the cursor moves when it
+-- was taken.  Who sends holds a lease: the backend's process, for a time.
+create table sv.push (
+  target      text         not null primary key,
+  n           bigint       not null default 0,
+  part        integer      not null default 0,
+  to_n        bigint,                                     -- where the cursor goes when the batch was taken
+  to_part     integer,
+  key         text,
+  document    bytea,                                      -- null: no batch under way
+  events      integer,
+  holder      integer,                                    -- pid
+  held_until  timestamptz,
+  attempts    integer      not null default 0,            -- of the batch under way
+  next_at     timestamptz,                                -- not to be sent before
+  refused     boolean      not null default false,        -- the receiver will not have it
+  error       text,
+  error_at    timestamptz,
+  sent        bigint       not null default 0,            -- events
+  sent_at     timestamptz
+);
+
+
+-- The lease of a target, taken or renewed, and the batch under way unless it has
+-- to wait; null columns when another holds the lease.
+create function sv.push_take(
+  p_target       text,
+  p_lease_s      integer,
+  out held       boolean,
+  out n          bigint,
+  out part       integer,
+  out key        text,
+  out document   bytea,
+  out attempts   integer,
+  out wait_ms    bigint,
+  out epoch      text
+)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_now   timestamptz := clock_timestamp();
+  v_push  sv.push;
+begin
+  insert into sv.push (target) values (p_target) on conflict (target) do nothing;
+
+  select p.* into strict v_push from sv.push p where p.target = p_target for update;
+
+  held := v_push.holder is null or v_push.holder = pg_backend_pid() or v_push.held_until < v_now
+    or not exists (select from pg_stat_get_activity(null) a where a.pid = v_push.holder);
+
+  if not held then
+    return;
+  end if;
+
+  update sv.push
+  set holder = pg_backend_pid(), held_until = v_now + make_interval(secs => p_lease_s)
+  where target = p_target;
+
+  push_take.n := v_push.n;
+  push_take.part := v_push.part;
+  push_take.key := v_push.key;
+  push_take.attempts := v_push.attempts;
+  push_take.wait_ms := greatest(0, ceil(extract(epoch from v_push.next_at - v_now) * 1000))::bigint;
+  push_take.document := case when wait_ms = 0 then v_push.document end;
+  push_take.epoch := sv.epoch();
+end
+$$;
+
+
+-- A batch is to be sent: written down once, by who holds the lease.
+create function sv.push_batch(p_target text, p_to_n bigint, p_to_part integer, p_key text, p_document bytea, p_events integer)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update sv.push
+  set to_n = p_to_n, to_part = p_to_part, key = p_key, document = p_document, events = p_events, attempts = 0
+  where target = p_target and holder = pg_backend_pid() and document is null;
+
+  return found;
+end
+$$;
+
+
+-- There was nothing for this target up to here.
+create function sv.push_pass(p_target text, p_n bigint)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update sv.push
+  set n = p_n, part = 0
+  where target = p_target and holder = pg_backend_pid() and document is null and n <= p_n;
+
+  return found;
+end
+$$;
+
+
+-- The batch with this key was taken.
+create function sv.push_done(p_target text, p_key text)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update sv.push
+  set n = to_n, part = to_part, sent = sent + events, sent_at = clock_timestamp(), to_n = null, to_part = null,
+    document = null, key = null, events = null, attempts = 0, next_at = null, refused = false, error = null
+  where target = p_target and key = p_key;
+
+  return found;
+end
+$$;
+
+
+create function sv.push_failed(p_target text, p_key text, p_error text, p_refused boolean, p_wait_ms bigint)
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update sv.push
+  set attempts = attempts + 1, error = p_error, error_at = clock_timestamp(), refused = p_refused,
+    next_at = clock_timestamp() + make_interval(secs => p_wait_ms / 1000.0)
+  where target = p_target and key = p_key
+$$;
+
+
+create function sv.push_leave(p_target text)
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update sv.push
+  set holder = null, held_until = null
+  where target = p_target and holder = pg_backend_pid()
+$$;
+
+
+-- How it stands, for status: one line.
+create function sv.push_figure(p_target text)
+returns text
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.sent || ' events sent, ' || greatest(h.n - p.n, 0) || ' rows behind'
+    || case when p.error is not null then ', ' || case when p.refused then 'refused' else 'failing' end || ': ' || p.error else '' end
+  from sv.push p, sv.audit_head h
+  where p.target = p_target
+$$;
+
+
+grant execute on function
+  sv.out_window(bigint, integer, bigint),
+  sv.out_events(bigint, integer, bigint, text, bigint, timestamptz, timestamptz),
+  sv.out_range(timestamptz, timestamptz),
+  sv.push_take(text, integer),
+  sv.push_batch(text, bigint, integer, text, bytea, integer),
+  sv.push_pass(text, bigint),
+  sv.push_done(text, text),
+  sv.push_failed(text, text, text, boolean, bigint),
+  sv.push_leave(text),
+  sv.push_figure(text)
+to sv_worker;
 
 commit;

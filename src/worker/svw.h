@@ -201,6 +201,7 @@ int svw_cmd_recall(svw_command_t *command);
 int svw_cmd_load(svw_command_t *command);
 int svw_cmd_load_file(svw_command_t *command);
 int svw_cmd_key(svw_command_t *command);
+int svw_cmd_export(svw_command_t *command);
 int svw_cmd_status(svw_command_t *command);
 
 #endif /* SVW_H */

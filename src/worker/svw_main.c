@@ -52,6 +52,11 @@ static const svw_main_command_t  svw_main_commands[] = {
     { "lift-withdrawal", svw_cmd_recall,
       "lift-withdrawal --gtin GTIN --reason TEXT\n\n"
       "Takes the withdrawal of a product back.\n" },
+    { "export", svw_cmd_export,
+      "export --from TIME --to TIME [--company COMPANY] [--gtin GTIN] [--out FILE]\n\n"
+      "Writes what was commissioned, changed and decommissioned in a period (as recorded) as an EPCIS 2.0\n"
+      "document, to FILE or to standard output. TIME is 2026-11-20 or 2026-11-20T10:00:00Z. The same\n"
+      "period gives the same bytes.\n" },
     { "status", svw_cmd_status,
       "status [--json] [--load N]\n\n"
       "Says what the worker is doing: loads, outbox, chain, housekeeping. --load prints the report of one load.\n" },
