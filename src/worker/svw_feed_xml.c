@@ -111,6 +111,11 @@ svw_feed_xml(svw_load_t *load)
     }
 
     if (reader->parser != NULL) {
+        /* it makes one to keep entities in */
+        if (reader->parser->myDoc != NULL) {
+            xmlFreeDoc(reader->parser->myDoc);
+        }
+
         xmlFreeParserCtxt(reader->parser);
     }
 

@@ -39,6 +39,10 @@ svw_spool_new(void)
 int
 svw_spool_put(svw_spool_t *spool, const void *data, size_t len)
 {
+    if (len == 0) {
+        return 0;
+    }
+
     if (!spool->spilled && spool->len + len <= SVW_SPOOL_MEMORY) {
         memcpy(spool->memory + spool->len, data, len);
         spool->len += len;
