@@ -354,12 +354,13 @@ sv_flight_read(void *data, const sv_pg_reply_t *reply)
             sv_row_text(reply->result, SV_VERIFY_RECALL_TEXT, result.recall, sizeof(result.recall));
         }
 
-        if (flight->leased) {
+        /* what is recalled by its serial is not kept: the copy of the product's mark may be on its way */
+        if (flight->leased && result.recalled_at == 0) {
             sv_flight_fill(flight, &record);
         }
     }
 
-    if (flight->relaxed && result.status != SV_LOOKUP_UNAVAILABLE) {
+    if (flight->relaxed && result.status != SV_LOOKUP_UNAVAILABLE && result.recalled_at == 0) {
         sv_memo_keep(verify->memos, flight->hash, flight->gtin, sv_flight_serial(flight),
                      sv_flight_lot(flight), verify->loop->now(verify->loop), &result);
     }
