@@ -1,7 +1,7 @@
 /*
  * Table of contents: the directives, the module's hooks, nothing else.
  * Where they are carried out: src/http/ngx_sv_conf.c, ngx_sv_route.c,
- * ngx_sv_process.c, ngx_sv_variables.c.
+ * ngx_sv_identity.c, ngx_sv_process.c, ngx_sv_variables.c.
  */
 
 #include "src/http/ngx_sv.h"
@@ -119,6 +119,20 @@ static ngx_command_t  ngx_serial_verify_commands[] = {
       ngx_conf_set_flag_slot,
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_sv_loc_conf_t, anonymous),
+      NULL },
+
+    { ngx_string("serial_verify_identity"),
+      NGX_HTTP_LOC_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_sv_loc_conf_t, identity),
+      &ngx_sv_conf_identity_post },
+
+    { ngx_string("serial_verify_api_secret"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_sv_conf_api_secret,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
       NULL },
 
     { ngx_string("serial_verify_short_gtin"),

@@ -221,14 +221,19 @@ subtest 'sample configurations are localized' => sub {
 
     is($localize->("# a\npostgres = x\nredis = a\nredis = b\nlog = /l\n", 'worker', 'postgres=y z', 'redis=c', 'inbox=/i', 'log='),
         "# a\npostgres = y z\nredis = c\ninbox = /i\n", 'worker');
+    is($localize->("#api_listen = x\n#redis_user = y\n", 'worker', 'api_listen=unix:/s'), "api_listen = unix:/s\n#redis_user = y\n",
+        'worker: what was a comment');
 
     my $nginx = $localize->("user www;\npid /run/x;\nhttp {\n    serial_verify_redis a;\n    access_log /l main;\n"
+        . "    serial_verify_api_secret s;\n    upstream u {\n        server unix:/x;\n    }\n"
         . "    server {\n        listen 443 ssl;\n        listen 80;\n    }\n}\n", 'nginx',
-        qw(pid=/p listen=127.0.0.1:81 redis=unix:/r access_log=/a state=/s daemon=off));
+        qw(pid=/p listen=127.0.0.1:81 redis=unix:/r access_log=/a state=/s daemon=off api=/r/api.sock api_secret=/r/secret));
     unlike($nginx, qr/user|443|listen 80/, 'nginx: taken out');
     like($nginx, qr{^pid /p;$}m, 'nginx: pid');
     like($nginx, qr{^        listen 127\.0\.0\.1:81;$}m, 'nginx: listen');
     like($nginx, qr{^    serial_verify_redis unix:/r;$}m, 'nginx: Redis');
+    like($nginx, qr{^        server unix:/r/api\.sock;$}m, 'nginx: the api');
+    like($nginx, qr{^    serial_verify_api_secret /r/secret;$}m, 'nginx: its secret');
     like($nginx, qr{^    access_log /a main;$}m, 'nginx: the format of the log stays');
     like($nginx, qr{^    client_body_temp_path /s/client_body;$}m, 'nginx: temporary files');
 };

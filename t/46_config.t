@@ -126,6 +126,15 @@ my %values = (
         ['30 0', qr/invalid period "0": 1s to 1d/], ['30 2d', qr/invalid period/], ['30 x', qr/invalid period/], ['30 60s 1', qr/invalid number of arguments/]],
     serial_verify_routing         => [['yes', qr/invalid value "yes" .* it must be "on" or "off"/]],
     serial_verify_short_gtin      => [['1', qr/invalid value "1" .* it must be "on" or "off"/]],
+    serial_verify_identity        => [['yes', qr/invalid value "yes" .* it must be "on" or "off"/], ['on off', qr/invalid number of arguments/]],
+    serial_verify_api_secret      => [
+        ["$home/nothing",  qr/open\(\) "$home\/nothing" failed \(2: No such file/],
+        ["$home/empty",    qr/"$home\/empty" holds no secret: 32 to 4096 bytes/],
+        ["$home/short",    qr/"$home\/short" holds no secret: 32 to 4096 bytes/],
+        ["$home/long",     qr/"$home\/long" holds no secret: 32 to 4096 bytes/],
+        ["$home/open",     qr/others may read or change "$home\/open": chmod o= it/],
+        ['',               qr/invalid number of arguments/],
+    ],
     serial_verify_anonymous       => [['no', qr/invalid value "no" .* it must be "on" or "off"/]],
     serial_verify                 => [['pack2', qr/invalid endpoint "pack2": pack, scan, packs, status or metrics is expected/], ['', qr/invalid number of arguments/],
         ['pack scan', qr/invalid number of arguments/]],
@@ -148,12 +157,19 @@ my %good = (
     serial_verify_miss_budget          => ['off', '1', '10000 1d', '30 60s'],
     serial_verify_routing              => [qw(on off)],
     serial_verify_short_gtin           => [qw(on off)],
+    serial_verify_identity             => [qw(off on)],
+    serial_verify_api_secret           => ["$home/key", 'key', "$home/longest"],
     serial_verify_anonymous            => [qw(on off)],
     serial_verify                      => [qw(pack scan packs status metrics)],
 );
 
-$sv->write_file('config/empty', "\nsecond line\n");
 $sv->write_file('config/secret', "SECRET-1\n");
+
+my %secrets = (key => 's' x 32 . "\n", short => 's' x 31 . "\n", longest => 's' x 4096, long => 's' x 4097, open => 's' x 32, empty => "\nsecond line\n");
+$sv->write_file("config/$_", $secrets{$_}) for keys %secrets;
+chmod oct($_ eq 'open' ? '644' : '640'), "$home/$_" for keys %secrets;
+
+my $secret = "serial_verify_api_secret $home/key;";
 
 # What the module says there is: name, and where.
 my $module = slurp('ngx_serial_verify_module.c');
@@ -165,7 +181,7 @@ sub place {
 
     my $line = "$name $value;";
 
-    return $name eq 'serial_verify' ? (location => $line) : $name eq 'serial_verify_postgres' ? (http => $line, postgres => '') : (http => $line);
+    return $name eq 'serial_verify' ? (location => $line) : $name eq 'serial_verify_identity' ? (location => $line, http => $secret) : $name eq 'serial_verify_postgres' ? (http => $line, postgres => '') : (http => $line);
 }
 
 
@@ -175,7 +191,7 @@ subtest 'bad values' => sub {
     for my $name (sort keys %values) {
         for my $case (@{$values{$name}}) {
             my ($value, $message) = @{$case};
-            my $line = $name eq 'serial_verify' ? 18 : 6;
+            my $line = $name =~ /^serial_verify(?:_identity)?$/ ? 18 : 6;
             my $output = refused({place($name, $value)}, $line, $message, "$name " . substr $value, 0, 50);
             unlike($output, qr/SECRET-1/, 'no password is told') if $value =~ /SECRET/ && $name eq 'serial_verify_postgres';
         }
@@ -194,7 +210,7 @@ subtest 'good values' => sub {
         }
     }
 
-    my $all = join "\n", map { "$_ $good{$_}[0];" } grep { !/^serial_verify(?:_postgres)?$/ } sort keys %good;
+    my $all = join "\n", map { "$_ $good{$_}[0];" } grep { !/^serial_verify(?:_postgres|_identity)?$/ } sort keys %good;
     my ($rc, $output) = check(http => $all);
     is($rc, 0, 'all together') or diag($output);
 };
@@ -204,9 +220,9 @@ subtest 'duplicates' => sub {
     for my $name (sort keys %good) {
         my $value  = $good{$name}[0];
         my $twice  = "$name $value;\n$name $value;";
-        my %in     = $name eq 'serial_verify' ? (location => $twice) : $name eq 'serial_verify_postgres' ? (http => $twice, postgres => '')
+        my %in     = $name =~ /^serial_verify(?:_identity)?$/ ? (location => $twice) : $name eq 'serial_verify_postgres' ? (http => $twice, postgres => '')
             : (http => $twice);
-        refused(\%in, $name eq 'serial_verify' ? 19 : 7, qr/^"$name" directive is duplicate/, $name);
+        refused(\%in, $name =~ /^serial_verify(?:_identity)?$/ ? 19 : 7, qr/^"$name" directive is duplicate/, $name);
     }
 };
 
@@ -241,6 +257,11 @@ subtest 'what does not fit together' => sub {
     refused({http => 'serial_verify_deadline 30ms;'}, qr/\d+/, qr/"serial_verify_anonymous_floor" of 30 ms must be less than "serial_verify_deadline" of 30 ms/,
         'a floor above the deadline');
 
+    refused({location => 'serial_verify_identity on;'}, undef, qr/"serial_verify_identity" is used in a location, and "serial_verify_api_secret" is missing/,
+        'no secret');
+    refused({location => 'serial_verify_identity on;', http => $secret, postgres => ''}, undef,
+        qr/"serial_verify_identity" is used in a location, and "serial_verify_postgres" is missing/, 'no PostgreSQL');
+
     my ($rc) = check(postgres => '', location => 'return 204;');
     is($rc, 0, 'a module that is loaded and not used needs nothing');
 };
@@ -251,6 +272,7 @@ subtest 'the sample' => sub {
     $sample =~ s{^load_module .*$}{"load_module " . $sv->module . ";"}me;
     my $file = $sv->write_file('config/sample.conf', $sample);
     mkdir "$home/$_" for qw(run logs);
+    symlink 'key', "$home/api-secret";
 
     my $env = $sv->sanitizer_env('config', 1);
     my $output = do { local @ENV{keys %{$env}} = values %{$env}; `/usr/sbin/nginx -t -p $home/ -c $file 2>&1` };
@@ -279,7 +301,7 @@ subtest 'docs/directives.md' => sub {
 
         next if $default =~ /^none/;
         like($default, qr/^$name (.*);$/, "$name: default");
-        my ($rc, $output) = check(http => $default);
+        my ($rc, $output) = check(place($default =~ /^(\w+) (.*);$/));
         is($rc, 0, "$name: its default is accepted") or diag($output);
     }
 

@@ -5,6 +5,7 @@
  * ngx_sv_auth.c says who asks, ngx_sv_pack.c and ngx_sv_input.c read the pack and the order,
  * ngx_sv_verify.c, ngx_sv_operate.c and ngx_sv_bulk.c carry them out through
  * src/serial, ngx_sv_response.c renders, ngx_sv_op.c owns the waiting.
+ * What another server answers, ngx_sv_identity.c lets through.
  */
 
 #ifndef NGX_SV_H
@@ -69,7 +70,9 @@ typedef struct {
     ngx_shm_zone_t  *refdata_zone;
     ngx_shm_zone_t  *stats_zone;
     ngx_shm_zone_t  *miss_zone;
-    ngx_uint_t       used;                  /* some location has an endpoint */
+    ngx_str_t        api_secret;            /* data NULL: none */
+    ngx_uint_t       used;                  /* some location has an endpoint, or */
+    ngx_uint_t       identity;              /* passes identities on */
 } ngx_sv_main_conf_t;
 
 typedef struct {
@@ -80,6 +83,7 @@ typedef struct {
 typedef struct {
     ngx_uint_t       endpoint;              /* ngx_sv_endpoint_e */
     ngx_flag_t       anonymous;
+    ngx_flag_t       identity;
 } ngx_sv_loc_conf_t;
 
 extern ngx_conf_num_bounds_t  ngx_sv_conf_bulk_requests_bounds;
@@ -104,6 +108,8 @@ char *ngx_sv_conf_connections(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_sv_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_sv_conf_miss_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_sv_conf_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_sv_conf_api_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+extern ngx_conf_post_t  ngx_sv_conf_identity_post;
 ngx_int_t ngx_sv_conf_finish(ngx_conf_t *cf);
 
 
@@ -182,6 +188,8 @@ typedef struct {
     ngx_uint_t           idempotency_keys;  /* how many such headers there are */
     ngx_uint_t           cross_site;        /* another site's page sends it, says the browser */
     u_char               request_id[NGX_SV_REQUEST_ID];
+    ngx_str_t            identity;          /* empty: not made yet */
+    unsigned             identified:1;      /* in a location that passes it on, and it may be known */
     unsigned             parsed:1;          /* pack is valid */
     unsigned             headers_read:1;
     unsigned             entry_mode_checked:1;
@@ -232,6 +240,7 @@ ngx_int_t ngx_sv_pack_complete(ngx_sv_worker_t *worker, const ngx_sv_pack_t *pac
 void ngx_sv_pack_lacks(const ngx_sv_pack_t *pack, const char *element,
     ngx_sv_problem_t *problem);
 void ngx_sv_read_headers(ngx_http_request_t *r, ngx_sv_ctx_t *ctx);
+ngx_int_t ngx_sv_same_site(ngx_sv_ctx_t *ctx, ngx_sv_problem_t *problem);      /* after the headers */
 
 #define NGX_SV_BODY_ORDER  0                /* POST to a pack */
 #define NGX_SV_BODY_SCAN   1                /* POST /scan */
@@ -380,5 +389,10 @@ void ngx_sv_time(ngx_sv_time_e what, ngx_msec_t started);
 void ngx_sv_stats_publish(ngx_sv_worker_t *worker);
 
 ngx_int_t ngx_sv_add_variables(ngx_conf_t *cf);
+
+
+/* ngx_sv_identity.c */
+ngx_int_t ngx_sv_identity_handler(ngx_http_request_t *r);   /* access phase */
+ngx_int_t ngx_sv_identity(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_str_t *value);     /* empty: none */
 
 #endif /* NGX_SV_H */

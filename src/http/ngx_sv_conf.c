@@ -13,6 +13,7 @@ static char *ngx_sv_conf_redis_address(ngx_conf_t *cf, ngx_sv_main_conf_t *smcf,
 static char *ngx_sv_conf_redis_option(ngx_conf_t *cf, ngx_sv_main_conf_t *smcf,
     ngx_str_t *value);
 static u_char *ngx_sv_conf_secret(ngx_conf_t *cf, ngx_str_t *path);
+static char *ngx_sv_conf_identity(ngx_conf_t *cf, void *post, void *data);
 
 
 ngx_conf_num_bounds_t  ngx_sv_conf_bulk_requests_bounds = { ngx_conf_check_num_bounds, 1, 1000 };
@@ -25,6 +26,8 @@ ngx_sv_bounds_t  ngx_sv_conf_refresh_bounds = { ngx_sv_conf_msec_bounds, 10, 500
 ngx_sv_bounds_t  ngx_sv_conf_stale_limit_bounds = { ngx_sv_conf_msec_bounds, 1000, 86400000 };
 ngx_sv_bounds_t  ngx_sv_conf_anonymous_floor_bounds = { ngx_sv_conf_msec_bounds, 0, 10000 };
 ngx_sv_bounds_t  ngx_sv_conf_zone_bounds = { ngx_sv_conf_size_bounds, 1 << 20, 1UL << 36 };
+
+ngx_conf_post_t  ngx_sv_conf_identity_post = { ngx_sv_conf_identity };
 
 
 void *
@@ -142,6 +145,7 @@ ngx_sv_create_loc_conf(ngx_conf_t *cf)
     }
 
     slcf->anonymous = NGX_CONF_UNSET;
+    slcf->identity = NGX_CONF_UNSET;
 
     return slcf;
 }
@@ -154,6 +158,7 @@ ngx_sv_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_sv_loc_conf_t  *conf = child;
 
     ngx_conf_merge_value(conf->anonymous, prev->anonymous, 1);
+    ngx_conf_merge_value(conf->identity, prev->identity, 0);
 
     return NGX_CONF_OK;
 }
@@ -519,8 +524,16 @@ ngx_sv_conf_finish(ngx_conf_t *cf)
 
     if (smcf->conninfo == NULL) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "\"serial_verify\" is used in a location, and"
-                           " \"serial_verify_postgres\" is missing in the http block");
+                           "\"serial_verify%s\" is used in a location, and"
+                           " \"serial_verify_postgres\" is missing in the http block",
+                           smcf->identity ? "_identity" : "");
+        return NGX_ERROR;
+    }
+
+    if (smcf->identity && smcf->api_secret.data == NULL) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"serial_verify_identity\" is used in a location, and"
+                           " \"serial_verify_api_secret\" is missing in the http block");
         return NGX_ERROR;
     }
 
@@ -543,7 +556,34 @@ ngx_sv_conf_finish(ngx_conf_t *cf)
 
     *h = ngx_sv_route_handler;
 
+    if (smcf->identity) {
+        h = ngx_array_push(&cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        *h = ngx_sv_identity_handler;
+    }
+
     return NGX_OK;
+}
+
+
+/* serial_verify_identity on; */
+static char *
+ngx_sv_conf_identity(ngx_conf_t *cf, void *post, void *data)
+{
+    ngx_flag_t          *on = data;
+
+    ngx_sv_main_conf_t  *smcf;
+
+    if (*on) {
+        smcf = ngx_http_conf_get_module_main_conf(cf, ngx_serial_verify_module);
+        smcf->used = 1;
+        smcf->identity = 1;
+    }
+
+    return NGX_CONF_OK;
 }
 
 

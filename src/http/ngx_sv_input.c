@@ -102,6 +102,21 @@ ngx_sv_read_headers(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
 }
 
 
+/* A browser that holds a client certificate sends it for any page that asks. */
+ngx_int_t
+ngx_sv_same_site(ngx_sv_ctx_t *ctx, ngx_sv_problem_t *problem)
+{
+    if (!ctx->cross_site) {
+        return NGX_OK;
+    }
+
+    ngx_sv_problem(problem, NGX_HTTP_FORBIDDEN, "cross_site", "Sec-Fetch-Site",
+                   "The page of another site may not send this.");
+
+    return NGX_DECLINED;
+}
+
+
 /* The body as JSON; small ones are in memory, larger ones nginx has put into a file. */
 ngx_sv_json_value_t *
 ngx_sv_body_json(ngx_http_request_t *r, ngx_sv_problem_t *problem)

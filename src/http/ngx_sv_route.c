@@ -227,10 +227,7 @@ ngx_sv_read_body(ngx_http_request_t *r, ngx_sv_ctx_t *ctx, ngx_http_client_body_
     ngx_int_t          rc;
     ngx_sv_problem_t   problem;
 
-    /* a browser that holds a client certificate sends it for any page that asks */
-    if (ctx->cross_site) {
-        ngx_sv_problem(&problem, NGX_HTTP_FORBIDDEN, "cross_site", "Sec-Fetch-Site",
-                       "The page of another site may not send this.");
+    if (ngx_sv_same_site(ctx, &problem) != NGX_OK) {
         return ngx_sv_send_problem(r, &problem);
     }
 

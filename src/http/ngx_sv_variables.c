@@ -1,5 +1,6 @@
 /*
- * $serial_verify_*: for log_format.  None of them holds a serial or a key.
+ * $serial_verify_*: for log_format, and none of them holds a serial or a key;
+ * but $serial_verify_identity, which is for a server behind this one.
  */
 
 #include "ngx_sv.h"
@@ -15,6 +16,8 @@ typedef struct {
 
 
 static ngx_int_t ngx_sv_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data);
+static ngx_int_t ngx_sv_variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data);
 static ngx_str_t ngx_sv_variable_text(const char *text);
 static ngx_str_t ngx_sv_variable_reason(ngx_sv_ctx_t *ctx, u_char buf[14]);
@@ -51,6 +54,15 @@ ngx_sv_add_variables(ngx_conf_t *cf)
     ngx_str_t             name;
     ngx_uint_t            i;
     ngx_http_variable_t  *var;
+
+    static ngx_str_t  identity = ngx_string("serial_verify_identity");
+
+    var = ngx_http_add_variable(cf, &identity, NGX_HTTP_VAR_NOCACHEABLE);
+    if (var == NULL) {
+        return NGX_ERROR;
+    }
+
+    var->get_handler = ngx_sv_variable_identity;
 
     for (i = 0; i < sizeof(ngx_sv_variables) / sizeof(ngx_sv_variables[0]); i++) {
         name = ngx_sv_variables[i].name;
@@ -100,6 +112,34 @@ ngx_sv_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t d
     v->valid = 1;
     v->no_cacheable = 0;
     v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_sv_variable_identity(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t      value;
+    ngx_sv_ctx_t  *ctx;
+
+    v->not_found = 1;
+    ctx = ngx_http_get_module_ctx(r, ngx_serial_verify_module);
+
+    if (ctx == NULL) {
+        return NGX_OK;
+    }
+
+    if (ngx_sv_identity(r, ctx, &value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (value.len != 0) {
+        v->data = value.data;
+        v->len = (unsigned) value.len;
+        v->valid = 1;
+        v->not_found = 0;
+    }
 
     return NGX_OK;
 }

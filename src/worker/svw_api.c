@@ -1,9 +1,6 @@
 /*
- * The server: its socket, its threads, its end.
- *
- * Threads share the listening socket; one that is busy takes no new
- * connection.  A stop lets every request finish that has begun, within
- * drain_timeout.
+ * The server: its socket, its beginning and its end.  A stop lets every request
+ * finish that has begun, within drain_timeout.
  */
 
 #include "svw_api_server.h"
@@ -46,8 +43,10 @@ svw_api_run(svw_conf_t *conf)
     int                fd, rc;
     char               error[SVW_TEXT];
     int64_t            sweep;
+    svw_db_t           db;
     svw_api_server_t  *server;
 
+    svw_db_init(&db, conf->api_postgres, "serial-verify-worker api");
     server = calloc(1, sizeof(svw_api_server_t));
     if (server == NULL) {
         return SVW_EXIT_FAILED;
@@ -66,7 +65,7 @@ svw_api_run(svw_conf_t *conf)
 
             for (sweep = 0; !svw_stopping(); svw_pause(1000)) {
                 if (server->capture_dir != -1 && svw_now_ms() >= sweep) {
-                    svw_capture_sweep(server, &server->db[conf->api_threads]);
+                    svw_capture_sweep(server, &db);
                     sweep = svw_now_ms() + SVW_API_SWEEP;
                 }
             }
@@ -92,6 +91,7 @@ svw_api_open(svw_api_server_t *server, svw_conf_t *conf)
     server->conf = conf;
     server->capture_dir = -1;
     pthread_mutex_init(&server->lock, NULL);
+    pthread_cond_init(&server->work, NULL);
 
     if (svw_api_secret(conf->api_secret, server->secret, &server->secret_len, error) != 0) {
         svw_log(SVW_LOG_ERROR, "%s", error);
@@ -107,21 +107,15 @@ svw_api_open(svw_api_server_t *server, svw_conf_t *conf)
         }
     }
 
-    /* one a thread, and one to clean up */
-    server->db = calloc(conf->api_threads + 1, sizeof(svw_db_t));
-    server->idle = calloc(conf->api_threads, sizeof(svw_db_t *));
-
-    if (server->db == NULL || server->idle == NULL) {
+    server->thread = calloc(conf->api_threads, sizeof(svw_api_thread_t));
+    if (server->thread == NULL) {
         svw_log(SVW_LOG_ERROR, "out of memory");
         return -1;
     }
 
-    for (i = 0; i <= conf->api_threads; i++) {
-        svw_db_init(&server->db[i], conf->api_postgres, "serial-verify-worker api");
-
-        if (i < conf->api_threads) {
-            server->idle[server->n_idle++] = &server->db[i];
-        }
+    for (i = 0; i < conf->api_threads; i++) {
+        server->thread[i].server = server;
+        svw_db_init(&server->thread[i].db, conf->api_postgres, "serial-verify-worker api");
     }
 
     return 0;
@@ -131,20 +125,14 @@ svw_api_open(svw_api_server_t *server, svw_conf_t *conf)
 static void
 svw_api_close(svw_api_server_t *server)
 {
-    unsigned  i;
-
-    for (i = 0; server->db != NULL && i <= server->conf->api_threads; i++) {
-        svw_db_close(&server->db[i]);
-    }
-
     if (server->capture_dir != -1) {
         close(server->capture_dir);
     }
 
     OPENSSL_cleanse(server->secret, sizeof(server->secret));
+    pthread_cond_destroy(&server->work);
     pthread_mutex_destroy(&server->lock);
-    free(server->idle);
-    free(server->db);
+    free(server->thread);
 }
 
 
@@ -264,12 +252,18 @@ svw_api_start(svw_api_server_t *server, int fd)
     sigfillset(&block);
     pthread_sigmask(SIG_BLOCK, &block, &old);
 
+    if (svw_api_threads_start(server) != 0) {
+        pthread_sigmask(SIG_SETMASK, &old, NULL);
+        svw_api_threads_stop(server);
+        close(fd);
+        return -1;
+    }
+
     /* the logger first: what the other options complain about goes there */
     server->daemon = MHD_start_daemon(
-        MHD_USE_AUTO_INTERNAL_THREAD|MHD_USE_ITC|MHD_USE_ERROR_LOG, 0, NULL, NULL, svw_api_call, server,
+        MHD_USE_AUTO_INTERNAL_THREAD|MHD_ALLOW_SUSPEND_RESUME|MHD_USE_ERROR_LOG, 0, NULL, NULL, svw_api_call, server,
         MHD_OPTION_EXTERNAL_LOGGER, svw_api_mhd_log, NULL,
         MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_THREAD_POOL_SIZE, server->conf->api_threads > 1 ? server->conf->api_threads : 0,
         MHD_OPTION_CONNECTION_LIMIT, (unsigned) SVW_API_CONNECTIONS,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) SVW_API_CONNECTION,
         MHD_OPTION_CONNECTION_TIMEOUT, (unsigned) SVW_API_SILENT,
@@ -284,6 +278,7 @@ svw_api_start(svw_api_server_t *server, int fd)
 
     if (server->daemon == NULL) {
         svw_log(SVW_LOG_ERROR, "the server does not start");
+        svw_api_threads_stop(server);
         close(fd);
         return -1;
     }
@@ -314,6 +309,13 @@ svw_api_stop(svw_api_server_t *server)
         usleep(10 * 1000);
     }
 
+    if (atomic_load(&server->connections) > 0) {
+        svw_log(SVW_LOG_WARN, "%u requests are not finished; their clients are told nothing", atomic_load(&server->connections));
+        /* a thread may wait for PostgreSQL for long: what it does there is done whole or undone */
+        _exit(SVW_EXIT_OK);
+    }
+
+    svw_api_threads_stop(server);
     MHD_stop_daemon(server->daemon);
 }
 

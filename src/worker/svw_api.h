@@ -2,15 +2,16 @@
  * Role `api': the slower interfaces behind nginx's proxy_pass.
  *
  *   svw_api          the server: listens, stops        svw_api_call    one request from its first byte to its answer
+ *   svw_api_thread   threads that carry them out
  *   svw_api_route    raw target -> endpoint            svw_api_answer  answers, problem documents
  *   svw_api_identity who asks: what the module vouches for, and its proof
  *   svw_api_capture  POST /epcis/capture and its jobs  svw_api_events  GET /epcis/events
  *   svw_api_recall   recalls and withdrawals              svw_api_container  containers
  *   svw_api_serials  serial numbers, lots
  *
- * A few threads and as many connections to PostgreSQL, as sv_api.  While its
- * body comes a request occupies neither; a handler has a thread and a
- * connection until it returns.  Bodies of endpoints with SVW_API_FILE go to
+ * One thread reads and sends; a few others, each with a connection to PostgreSQL
+ * as sv_api, call handlers.  While its body comes a request occupies none of
+ * them; a handler may wait.  Bodies of endpoints with SVW_API_FILE go to
  * disk as they come, others are held in memory.
  *
  * A new endpoint: a row in a table of its file, the table in svw_api_tables[]

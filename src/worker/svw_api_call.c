@@ -2,7 +2,9 @@
  * One request from its first byte to its answer.
  *
  * libmicrohttpd calls svw_api_call() when the header is there, for each piece
- * of the body, and at its end.  Who may not is found out before the body, and
+ * of the body, at its end, and again when a thread has made the answer: all of
+ * it in its one thread, which never waits for anything but the network (and a
+ * disk's cache).  Who may not is found out before the body, and
  * told behind it: a connection that is closed while somebody still sends into
  * it loses the answer.
  */
@@ -22,7 +24,6 @@
 #define SVW_API_BODY_TIME     (15 * 60 * 1000)          /* ms: a body that takes longer is given up */
 #define SVW_API_DISCARD       (INT64_C(1) << 30)        /* bytes of a refused body that are read */
 #define SVW_API_TELL          60000                     /* ms between two notes of the same in the log */
-#define SVW_API_SESSION       "set statement_timeout = '30s'; set lock_timeout = '5s'"
 
 
 static void svw_api_begin(svw_api_call_t *call, const char *method);
@@ -35,9 +36,6 @@ static int svw_api_body_file(svw_api_call_t *call, const char *data, size_t size
 static int svw_api_body_end(svw_api_call_t *call);
 static void svw_api_too_large(svw_api_call_t *call);
 static void svw_api_no_space(svw_api_call_t *call);
-static void svw_api_carry_out(svw_api_call_t *call);
-static svw_db_t *svw_api_db_take(svw_api_server_t *server);
-static void svw_api_db_give(svw_api_server_t *server, svw_db_t *db);
 
 
 /* NULL: no memory; svw_api_call() then closes the connection */
@@ -78,7 +76,6 @@ svw_api_call(void *cls, struct MHD_Connection *connection, const char *url, cons
     svw_api_call_t  *call;
 
     (void) cls;
-    (void) connection;
     (void) url;
     (void) version;
 
@@ -100,8 +97,11 @@ svw_api_call(void *cls, struct MHD_Connection *connection, const char *url, cons
         return svw_api_body_piece(call, data, n);
     }
 
-    if (call->response == NULL && svw_api_body_end(call) == 0) {
-        svw_api_carry_out(call);
+    if (call->response == NULL && !call->queued && svw_api_body_end(call) == 0) {
+        call->queued = 1;
+        MHD_suspend_connection(connection);
+        svw_api_enqueue(call);
+        return MHD_YES;
     }
 
     return svw_api_send(call);
@@ -143,7 +143,7 @@ svw_api_call_done(void *cls, struct MHD_Connection *connection, void **state, en
         free(call->header[i].value);
     }
 
-    atomic_fetch_sub(&call->server->body_memory, call->body_cap);
+    call->server->body_memory -= call->body_cap;
     EVP_MD_CTX_free(call->sha);
     free(call->body);
     free(call->text);
@@ -190,7 +190,7 @@ svw_api_begin(svw_api_call_t *call, const char *method)
 static int
 svw_api_identify(svw_api_call_t *call)
 {
-    long long         told, now;
+    int64_t           now;
     const char       *token;
     struct timespec   ts;
 
@@ -211,9 +211,9 @@ svw_api_identify(svw_api_call_t *call)
     }
 
     now = svw_now_ms();
-    told = atomic_load(&call->server->told);
 
-    if ((told == 0 || now - told > SVW_API_TELL) && atomic_compare_exchange_strong(&call->server->told, &told, now)) {
+    if (call->server->told == 0 || now - call->server->told > SVW_API_TELL) {
+        call->server->told = now;
         svw_log(SVW_LOG_WARN, "a request came without a valid proof of who asks: hold api_secret and the gateway's"
                 " serial_verify_api_secret the same, and are the clocks less than a minute apart?");
     }
@@ -336,16 +336,16 @@ svw_api_body_memory(svw_api_call_t *call, const char *data, size_t size)
         more = cap - call->body_cap;
         body = NULL;
 
-        if (atomic_fetch_add(&call->server->body_memory, more) + more <= SVW_API_MEMORY) {
+        if (call->server->body_memory + more <= SVW_API_MEMORY) {
             body = realloc(call->body, cap);
         }
 
         if (body == NULL) {
-            atomic_fetch_sub(&call->server->body_memory, more);
             svw_api_problem(&call->rq, 503, "busy", NULL, "Too many large requests are under way. Try again.");
             return -1;
         }
 
+        call->server->body_memory += more;
         call->body = body;
         call->body_cap = cap;
         call->rq.body = body;
@@ -423,70 +423,4 @@ svw_api_no_space(svw_api_call_t *call)
 {
     svw_log(SVW_LOG_ERROR, "a body cannot be stored in \"%s\": %s", call->rq.conf->capture_dir, strerror(errno));
     svw_api_problem(&call->rq, 503, "unavailable", NULL, "The body cannot be stored now. Try again later.");
-}
-
-
-static void
-svw_api_carry_out(svw_api_call_t *call)
-{
-    svw_db_t           *db;
-    svw_api_request_t  *rq;
-
-    rq = &call->rq;
-    db = NULL;
-
-    if (!(call->endpoint->flags & SVW_API_NO_DB)) {
-        db = svw_api_db_take(call->server);
-
-        if (db->pg == NULL) {
-            svw_log(SVW_LOG_ERROR, "PostgreSQL: %s", db->error);
-            svw_api_db_problem(rq, SVW_DB_LOST);
-            svw_api_db_give(call->server, db);
-            return;
-        }
-    }
-
-    rq->db = db;
-    call->endpoint->handler(rq);
-    rq->db = NULL;
-
-    if (db != NULL) {
-        svw_api_db_give(call->server, db);
-    }
-}
-
-
-/* There is one for each thread. It is connected, or db->pg is NULL. */
-static svw_db_t *
-svw_api_db_take(svw_api_server_t *server)
-{
-    svw_db_t  *db;
-
-    pthread_mutex_lock(&server->lock);
-    db = server->idle[--server->n_idle];
-    pthread_mutex_unlock(&server->lock);
-
-    /* a session that was ended meanwhile is known by the first question only */
-    if (db->pg != NULL && svw_db_do(db, "select 1", 0, NULL) != SVW_DB_OK) {
-        svw_db_close(db);
-    }
-
-    if (db->pg == NULL && svw_db_connect(db) == 0 && svw_db_do(db, SVW_API_SESSION, 0, NULL) != SVW_DB_OK) {
-        svw_db_close(db);
-    }
-
-    return db;
-}
-
-
-static void
-svw_api_db_give(svw_api_server_t *server, svw_db_t *db)
-{
-    if (db->pg != NULL && PQtransactionStatus(db->pg) != PQTRANS_IDLE) {
-        svw_db_close(db);
-    }
-
-    pthread_mutex_lock(&server->lock);
-    server->idle[server->n_idle++] = db;
-    pthread_mutex_unlock(&server->lock);
 }

@@ -23,24 +23,37 @@ typedef struct {
     char  *name, *value;
 } svw_api_pair_t;
 
+typedef struct svw_api_server_s  svw_api_server_t;
+typedef struct svw_api_call_s    svw_api_call_t;
+
+/* one that carries out requests */
 typedef struct {
+    svw_api_server_t   *server;
+    svw_db_t            db;
+    pthread_t           id;
+    int                 started;
+} svw_api_thread_t;
+
+struct svw_api_server_s {
     svw_conf_t         *conf;
     struct MHD_Daemon  *daemon;
     unsigned char       secret[SVW_API_SECRET_MAX];
     size_t              secret_len;
     int                 capture_dir;    /* -1: no captures */
-    atomic_size_t       body_memory;    /* of all requests */
+    size_t              body_memory;    /* of all requests; libmicrohttpd's thread only */
+    int64_t             told;           /* when a bad proof was last logged; likewise */
     atomic_uint         connections;
-    atomic_llong        told;           /* when a bad proof was last logged */
+    svw_api_thread_t   *thread;
     pthread_mutex_t     lock;           /* of what follows */
-    svw_db_t           *db;             /* one a thread: a handler never waits for one */
-    svw_db_t          **idle;
-    unsigned            n_idle;
-} svw_api_server_t;
+    pthread_cond_t      work;
+    svw_api_call_t     *first, **last;  /* requests that are read, and not begun */
+    int                 ending;
+};
 
 /* One request; made when its first line is there, gone when it is answered or its connection lost. */
-typedef struct {
+struct svw_api_call_s {
     svw_api_request_t           rq;     /* first: an endpoint's pointer is ours */
+    svw_api_call_t             *next;   /* in the queue */
     svw_api_server_t           *server;
     struct MHD_Connection      *connection;
     const svw_api_endpoint_t   *endpoint;
@@ -62,7 +75,8 @@ typedef struct {
     struct MHD_Response        *response;
     unsigned                    status;
     unsigned                    begun:1;
-} svw_api_call_t;
+    unsigned                    queued:1;
+};
 
 
 /* svw_api_call.c: callbacks of libmicrohttpd */
@@ -71,6 +85,11 @@ enum MHD_Result svw_api_call(void *cls, struct MHD_Connection *connection, const
     const char *version, const char *data, size_t *size, void **state);
 void svw_api_call_done(void *cls, struct MHD_Connection *connection, void **state,
     enum MHD_RequestTerminationCode why);
+
+/* svw_api_thread.c: requests that are read wait here for a thread */
+int svw_api_threads_start(svw_api_server_t *server);
+void svw_api_threads_stop(svw_api_server_t *server);    /* when what they have is done */
+void svw_api_enqueue(svw_api_call_t *call);
 
 /* svw_api_route.c */
 int svw_api_target(svw_api_call_t *call);       /* takes it apart: -1 when it cannot be read */

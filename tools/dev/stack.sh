@@ -74,7 +74,7 @@ make_state()
         give "$state"
     fi
 
-    give "$state"/{postgres,redis,nginx,worker,inbox,bin,run}
+    give "$state"/{postgres,redis,nginx,worker,inbox,capture,bin,run}
 
     if [ "${#sockets}" -gt "$longest_socket" ] && ! remembered sockets >/dev/null; then
         directory=$(mktemp -d /tmp/sv-XXXXXX)
@@ -334,16 +334,34 @@ write_changed()
     mv "$1.new" "$1"
 }
 
+# What nginx and the worker's role api have in common.
+make_secret()
+{
+    local file=$state/worker/api-secret
+
+    if [ ! -s "$file" ]; then
+        ( umask 077; openssl rand -hex 32 > "$file.new" )
+        if is_root; then
+            chown "$(server_user):" "$file.new"
+        fi
+        mv "$file.new" "$file"
+    fi
+}
+
 up_worker()
 {
     local conf=$state/worker/worker.conf changed=no
+
+    make_secret
 
     if place "$SV_BUILD/serial-verify-worker" serial-verify-worker; then changed=yes; fi
 
     if perl tools/dev/localize worker < conf/worker.conf \
         postgres="host=$sockets dbname=sv user=sv_worker" redis="unix:$sockets/redis.sock" \
         inbox="$state/inbox" done="$state/inbox/done" rejected="$state/inbox/rejected" \
-        log= pid_file= | write_changed "$conf"
+        log= pid_file= roles="ingest, relay, housekeeping, api" api_listen="unix:$sockets/api.sock" \
+        api_postgres="host=$sockets dbname=sv user=sv_api" api_secret="$state/worker/api-secret" \
+        capture_dir="$state/capture" | write_changed "$conf"
     then
         changed=yes
     fi
@@ -367,7 +385,8 @@ nginx_conf()
         load_module="$state/bin/ngx_serial_verify_module.so" user= pid="$state/run/nginx.own" \
         daemon=off error_log="$state/nginx/error.log notice" access_log="$state/nginx/access.log" \
         listen="127.0.0.1:$(recorded_port)" state="$state/nginx" \
-        postgres="host=$sockets dbname=sv user=sv_gateway" redis="unix:$sockets/redis.sock"
+        postgres="host=$sockets dbname=sv user=sv_gateway" redis="unix:$sockets/redis.sock" \
+        api="$sockets/api.sock" api_secret="$state/worker/api-secret"
 }
 
 up_nginx()

@@ -18,13 +18,15 @@ use warnings;
 
 use Carp qw(croak);
 use Cwd qw(abs_path);
-use Digest::SHA qw(sha256_hex);
+use Digest::SHA qw(hmac_sha256_hex sha256_hex);
 use Fcntl qw(:flock);
 use File::Basename qw(dirname);
 use File::Copy ();
 use File::Path qw(make_path remove_tree);
 use File::Temp ();
 use IO::Socket::INET;
+use IO::Socket::UNIX;
+use MIME::Base64 ();
 use POSIX ();
 use Test::More ();
 use Time::HiRes qw(time sleep);
@@ -474,7 +476,7 @@ sub gateway_directives {
 # workers    processes
 # verify     {deadline => '250ms', ..}: serial_verify_* directives of http {}; undef leaves one away
 # main, http, server: more configuration;  config: all of it
-# locations  instead of those of conf/nginx.conf
+# api        with the locations of conf/nginx.conf that the role api answers
 # unready    do not wait for the reference data
 sub start_nginx {
     my ($self, %option) = @_;
@@ -492,14 +494,22 @@ sub start_nginx {
 }
 
 
-# What conf/nginx.conf says of its server.
-sub sample_locations {
-    my ($server) = slurp("$root/conf/nginx.conf") =~ /^    server \{\n(.*?)^    \}\n/ms
-        or croak 'conf/nginx.conf has no server';
+# What conf/nginx.conf says of the role api: for http {}, for server {}.
+sub api_directives {
+    my ($self) = @_;
 
-    $server =~ s/^\s*listen\s.*\n//mg;
+    my $sample = slurp("$root/conf/nginx.conf");
+    my $secret = $self->api_secret;
+    my $socket = $self->api_socket;
 
-    return $server;
+    my ($upstream)  = $sample =~ /^(    upstream serial_verify_api \{.*?^    \}\n)/ms or croak 'no upstream';
+    my ($locations) = $sample =~ /^(        # What the worker's role api answers.*?)^        # for the operator/ms or croak 'no locations';
+    my ($down)      = $sample =~ /^(        error_page 502 .*?\n)/m or croak 'no error_page';
+    my ($page)      = $sample =~ /^(        location \@api_down \{.*?^        \}\n)/ms or croak 'no @api_down';
+
+    $upstream =~ s/unix:\S+;/unix:$socket;/;
+
+    return ("    serial_verify_api_secret $secret;\n$upstream", "$locations$down$page");
 }
 
 
@@ -508,10 +518,16 @@ sub nginx_conf {
 
     my $home   = "$self->{base}/$name";
     my $module = $self->module;
-    my %more   = (workers => 1, main => '', http => '', server => '', locations => sample_locations(), %option);
+    my %more   = (workers => 1, main => '', http => '', server => '', %option);
     my $verify = $self->gateway_directives($option{verify});
 
     return $option{config} if defined $option{config};
+
+    if ($option{api}) {
+        my ($http, $server) = $self->api_directives;
+        $more{http}   .= $http;
+        $more{server} .= $server;
+    }
 
     return <<"END";
 load_module $module;
@@ -659,6 +675,7 @@ sub worker_conf {
     my ($self, %setting) = @_;
 
     my $inbox = $self->directory('inbox');
+    my $file  = delete $setting{file} // 'worker.conf';
     my $feeds = delete $setting{feeds} // {};
     my $lines = sub {
         my ($of) = @_;
@@ -676,7 +693,7 @@ sub worker_conf {
         %setting,
     );
 
-    return $self->write_file('worker.conf', join '', $lines->(\%setting),
+    return $self->write_file($file, join '', $lines->(\%setting),
         map { ("[feed $_]\n", $lines->($feeds->{$_})) } sort keys %{$feeds});
 }
 
@@ -695,6 +712,83 @@ sub start_worker {
     });
 
     return $self;
+}
+
+
+# --- the role api
+
+sub api_socket { return $_[0]->directory('api') . '/api.sock' }
+
+
+# The secret that nginx and the role api have in common: its file.
+sub api_secret {
+    my ($self) = @_;
+
+    my $file = "$self->{base}/api-secret";
+
+    if (!-e $file) {
+        $self->write_file('api-secret', sha256_hex(rand() . $$) . "\n");
+        chmod oct('640'), $file;
+    }
+
+    return $file;
+}
+
+
+# What a worker with the role api needs, for start_worker() too.
+sub api_settings {
+    my ($self) = @_;
+
+    return (
+        api_listen   => 'unix:' . $self->api_socket,
+        api_postgres => 'host=' . $self->pg_socket . ' dbname=sv user=sv_api',
+        api_secret   => $self->api_secret,
+        capture_dir  => $self->directory('captures'),
+    );
+}
+
+
+# start_api(SETTING => VALUE..): a worker of its own with the role api only
+sub start_api {
+    my ($self, %setting) = @_;
+
+    my $conf = $self->worker_conf(file => 'api.conf', $self->api_settings, roles => 'api', drain_timeout => '5s', %setting);
+
+    unlink $self->api_socket;
+    $self->start_server('api', env => $self->sanitizer_env('api'),
+        command => [$self->program('serial-verify-worker'), '-c', $conf, 'run']);
+    $self->ready('api', sub { $self->api_listens });
+
+    return $self;
+}
+
+
+sub api_listens { return IO::Socket::UNIX->new(Peer => $_[0]->api_socket) ? 1 : 0 }
+
+
+# A proof as the module makes it: api_token(METHOD, TARGET, {location =>, role =>, company => ..}, t => ms, secret => ..)
+sub api_token {
+    my ($self, $method, $target, $who, %option) = @_;
+
+    my $payload = MIME::Base64::encode_base64url(Test::SerialVerify::HTTP::encode({
+        t => int($option{t} // time * 1000), gln => '9506000100012', country => 'IT', company => '', lang => 'en',
+        request => substr(sha256_hex(rand), 0, 32), %{$who}}));
+    my $secret = $option{secret} // slurp($self->api_secret) =~ s/\s+\z//r;
+
+    return "$payload." . hmac_sha256_hex("$method\n$target\n$payload", $secret);
+}
+
+
+# A request to the role api itself: who => {..} as above, or token => a text (undef: none); as request() otherwise
+sub api_request {
+    my ($self, $method, $target, %option) = @_;
+
+    my $token = exists $option{token} ? delete $option{token} : $self->api_token($method, $target, delete $option{who});
+    my $connection = Test::SerialVerify::HTTP->connect_to($self->api_socket);
+
+    $option{headers}{'Serial-Verify-Identity'} = $token if defined $token;
+
+    return $connection->request($method, $target, close => 1, %option) // {status => 0, headers => {}, body => ''};
 }
 
 
