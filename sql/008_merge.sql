@@ -98,6 +98,22 @@ end
 $$;
 
 
+-- A session keeps its staging tables for the next load as long as they are
+-- small: making five tables takes longer than loading a small file.
+alter table sv.load_stage add column free boolean not null default false;
+
+
+create function sv.stage_small(p_stage text)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(sum(pg_relation_size(c.oid)) < 512 * 1024, false)
+  from pg_class c
+  where c.relnamespace = 'sv'::regnamespace and c.relname in (p_stage, p_stage || '_event', p_stage || '_epc', p_stage || '_quarantine')
+$$;
+
+
 create or replace function sv.stage_drop(p_stage text)
 returns void
 language plpgsql security definer
@@ -105,8 +121,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   perform sv.stage_check(p_stage);
-  execute format('drop table if exists sv.%1$I, sv.%1$s_lot, sv.%1$s_event, sv.%1$s_epc, sv.%1$s_quarantine', p_stage);
-  delete from sv.load_stage where stage = p_stage;
+
+  if exists (select from sv.load_stage s where s.stage = p_stage and s.pid = pg_backend_pid()) and sv.stage_small(p_stage) then
+    execute format('delete from sv.%I', p_stage);
+    execute format('delete from sv.%I', p_stage || '_lot');
+    execute format('delete from sv.%I', p_stage || '_event');
+    execute format('delete from sv.%I', p_stage || '_epc');
+    execute format('delete from sv.%I', p_stage || '_quarantine');
+    update sv.load_stage s set free = true where s.stage = p_stage;
+  else
+    execute format('drop table if exists sv.%1$I, sv.%1$s_lot, sv.%1$s_event, sv.%1$s_epc, sv.%1$s_quarantine', p_stage);
+    delete from sv.load_stage where stage = p_stage;
+  end if;
 end
 $$;
 
@@ -117,31 +143,56 @@ language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_stage  text := 'stage_' || nextval('sv.load_number');
+  v_stage  text;
 begin
-  insert into sv.load_stage (stage, load_id, pid, at) values (v_stage, p_load_id, pg_backend_pid(), transaction_timestamp());
+  update sv.load_stage s
+  set load_id = p_load_id, free = false, at = transaction_timestamp()
+  where s.stage = (select f.stage from sv.load_stage f where f.pid = pg_backend_pid() and f.free limit 1)
+  returning s.stage into v_stage;
 
+  if not found then
+    perform sv.stage_clean();
+    v_stage := 'stage_' || nextval('sv.load_number');
+
+    insert into sv.load_stage (stage, load_id, pid, at) values (v_stage, p_load_id, pg_backend_pid(), transaction_timestamp());
+    perform sv.stage_make(v_stage);
+  end if;
+
+  return v_stage;
+end
+$$;
+
+
+create function sv.stage_make(p_stage text)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
   execute format(
     'create unlogged table sv.%I (gtin bigint not null, event_time timestamptz, line integer not null, expiry date not null,
        event integer, serial text collate "C" not null, lot text collate "C" not null, market text)
-     with (autovacuum_enabled = false)', v_stage);
+     with (autovacuum_enabled = false)', p_stage);
+  execute format(
+    'create unlogged table sv.%I (n integer not null primary key, gtin bigint not null, lot text collate "C" not null, lines bigint not null,
+       first_line integer not null, expiry date not null, last_expiry date not null, event_from timestamptz, event_to timestamptz,
+       market text)
+     with (autovacuum_enabled = false)', p_stage || '_lot');
   execute format(
     'create unlogged table sv.%I (event integer not null, line bigint not null, identity bytea not null, facts bytea not null,
        event_id text, kind text not null default ''object'', action text not null default ''add'', step text default ''commissioning'',
        disposition text, event_time timestamptz, offset_min smallint, parent_gtin bigint, parent_serial text collate "C",
        lot text collate "C", expiry date, market text, read_point text, biz_location text, packs integer not null default 0,
-       error jsonb, detail jsonb)
-     with (autovacuum_enabled = false)', v_stage || '_event');
+       error jsonb, detail jsonb, old boolean, wrong boolean, gone integer)
+     with (autovacuum_enabled = false)', p_stage || '_event');
   execute format(
     'create unlogged table sv.%I (event integer not null, line bigint not null, gtin bigint not null, serial text collate "C" not null)
-     with (autovacuum_enabled = false)', v_stage || '_epc');
+     with (autovacuum_enabled = false)', p_stage || '_epc');
   execute format(
     'create unlogged table sv.%I (event integer not null, line bigint not null, packs integer not null, reason text not null,
        element text, value text, content text)
-     with (autovacuum_enabled = false)', v_stage || '_quarantine');
-  execute format('grant insert on sv.%1$I, sv.%1$s_event, sv.%1$s_epc, sv.%1$s_quarantine to sv_worker', v_stage);
-
-  return v_stage;
+     with (autovacuum_enabled = false)', p_stage || '_quarantine');
+  execute format('grant insert on sv.%1$I, sv.%1$s_event, sv.%1$s_epc, sv.%1$s_quarantine to sv_worker', p_stage);
 end
 $$;
 
@@ -161,7 +212,6 @@ declare
 begin
   perform sv.stage_check(p_stage);
 
-  execute format('alter table sv.%I add column old boolean, add column wrong boolean, add column gone integer', v_event);
   execute format(
     'update sv.%1$I e
      set old = true, wrong = w.wrong
@@ -186,20 +236,21 @@ begin
        where e.event = g.event', p_stage, v_event);
   end if;
 
-  execute format('analyze sv.%I', p_stage);
   execute format(
-    'create unlogged table sv.%I with (autovacuum_enabled = false) as
-     select row_number() over (order by min(s.line), s.gtin, s.lot)::integer as n, s.gtin, s.lot, count(*) as lines,
-       min(s.line) as first_line, min(s.expiry) as expiry, max(s.expiry) as last_expiry,
-       min(s.event_time) as event_from, max(s.event_time) as event_to,
-       case when count(s.market) = count(*) and min(s.market) = max(s.market) then min(s.market) end as market
+    'insert into sv.%I (n, gtin, lot, lines, first_line, expiry, last_expiry, event_from, event_to, market)
+     select row_number() over (order by min(s.line), s.gtin, s.lot)::integer, s.gtin, s.lot, count(*),
+       min(s.line), min(s.expiry), max(s.expiry), min(s.event_time), max(s.event_time),
+       case when count(s.market) = count(*) and min(s.market) = max(s.market) then min(s.market) end
      from sv.%I s
      group by s.gtin, s.lot', p_stage || '_lot', p_stage);
-  execute format('create unique index on sv.%I (n)', p_stage || '_lot');
-  execute format('select count(*) from sv.%I', p_stage || '_lot') into lots;
+  get diagnostics lots = row_count;
 
-  if lots > 4 then
-    execute format('create index on sv.%I (gtin, lot)', p_stage);
+  if not sv.stage_small(p_stage) then
+    execute format('analyze sv.%I', p_stage);
+
+    if lots > 4 then
+      execute format('create index on sv.%I (gtin, lot)', p_stage);
+    end if;
   end if;
 
   update sv.load l

@@ -70,9 +70,7 @@ svw_stage_open(svw_load_t *load)
     snprintf(id, sizeof(id), "%d", (int) load->id);
     params[0] = id;
 
-    if (svw_stage_db(load, svw_db_do(load->db, "select sv.stage_clean()", 0, NULL)) != 0
-        || svw_stage_db(load, svw_db_query(load->db, &result, "select sv.stage_open($1)", 1, params)) != 0)
-    {
+    if (svw_stage_db(load, svw_db_query(load->db, &result, "select sv.stage_open($1)", 1, params)) != 0) {
         return load->rc;
     }
 
