@@ -21,6 +21,7 @@
  *   svw_report       report beside the file
  *   svw_relay      the role: outbox -> Redis, audit chain
  *   svw_housekeeping the role: partitions, purges
+ *   svw_audit_*    signed heads of the audit chain, and its check (svw_audit.h)
  *   svw_cmd_*      commands for people       svw_status, svw_progress  what they see
  */
 
@@ -113,8 +114,8 @@ typedef struct {
     uint64_t         capture_file_limit;        /* bytes */
     unsigned         capture_event_limit;       /* 0: none */
 
-    char            *audit_key;         /* file */
-    char            *audit_heads;       /* directory */
+    char            *audit_key;         /* file; signs the heads of the audit chain, NULL: none are signed here */
+    char            *audit_heads;       /* file; every head is appended to it, or NULL */
 
     char            *push_url;
     char            *push_token_file;
@@ -181,6 +182,18 @@ const char *svw_col(const PGresult *result, int row, const char *name);     /* N
 int64_t svw_col_int(const PGresult *result, int row, const char *name);
 
 
+/* svw_atomic.c: a file that is there whole or not at all; -1: errno */
+
+typedef struct {
+    FILE        *f;
+    char        *part;
+    const char  *path;
+} svw_atomic_t;
+
+int svw_atomic_begin(svw_atomic_t *out, const char *path, unsigned mode);
+int svw_atomic_end(svw_atomic_t *out, int good);
+
+
 /* the roles and the commands */
 
 int svw_ingest_run(svw_conf_t *conf);
@@ -203,5 +216,6 @@ int svw_cmd_load_file(svw_command_t *command);
 int svw_cmd_key(svw_command_t *command);
 int svw_cmd_export(svw_command_t *command);
 int svw_cmd_status(svw_command_t *command);
+int svw_cmd_audit(svw_command_t *command);
 
 #endif /* SVW_H */

@@ -1,4 +1,4 @@
-#include "svw.h"
+#include "svw_audit.h"
 
 #include <errno.h>
 #include <string.h>
@@ -9,6 +9,7 @@
 static int svw_check_feed(const svw_feed_t *feed);
 static int svw_check_dir(const char *name, const char *path, const char *inbox);
 static int svw_check_file(const char *name, const char *path);
+static int svw_check_key(const char *path);
 static int svw_check_postgres(const char *name, const char *conninfo, const char *role, const char *sql);
 
 
@@ -30,15 +31,11 @@ svw_cmd_check(svw_command_t *command)
 
     bad |= svw_check_file("redis_password_file", conf->redis_password_file);
     bad |= svw_check_file("api_secret", conf->api_secret);
-    bad |= svw_check_file("audit_key", conf->audit_key);
+    bad |= svw_check_key(conf->audit_key);
     bad |= svw_check_file("push_token_file", conf->push_token_file);
 
     if (conf->capture_dir != NULL) {
         bad |= svw_check_dir("capture_dir", conf->capture_dir, NULL);
-    }
-
-    if (conf->audit_heads != NULL) {
-        bad |= svw_check_dir("audit_heads", conf->audit_heads, NULL);
     }
 
     if (svw_conf_ready(conf, conf->roles & ~(unsigned) SVW_ROLE_INGEST, error) != 0) {
@@ -126,6 +123,29 @@ svw_check_file(const char *name, const char *path)
         fprintf(stderr, "%s \"%s\": is not a file\n", name, path);
         return 1;
     }
+
+    return 0;
+}
+
+
+static int
+svw_check_key(const char *path)
+{
+    char       error[SVW_TEXT];
+    EVP_PKEY  *key;
+
+    if (path == NULL) {
+        return 0;
+    }
+
+    key = svw_audit_key_read(path, error);
+
+    if (key == NULL) {
+        fprintf(stderr, "%s\n", error);
+        return 1;
+    }
+
+    EVP_PKEY_free(key);
 
     return 0;
 }

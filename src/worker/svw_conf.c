@@ -297,6 +297,10 @@ svw_conf_finish(svw_conf_t *conf)
         return "\"done\" and \"rejected\" need \"inbox\"";
     }
 
+    if (conf->audit_heads != NULL && conf->audit_key == NULL) {
+        return "\"audit_heads\" needs \"audit_key\"";
+    }
+
     if (conf->push_token_file != NULL && conf->push_url == NULL) {
         return "\"push_token_file\" needs \"push_url\"";
     }

@@ -1,4 +1,4 @@
-#include "svw.h"
+#include "svw_audit.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 
 static void svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db);
+static int svw_housekeeping_sign(svw_conf_t *conf, svw_db_t *db);
 static int64_t svw_housekeeping_purge(svw_db_t *db, const char *sql, int64_t seconds);
 static int64_t svw_housekeeping_call(svw_db_t *db, const char *sql, int n, const char *const *params);
 
@@ -37,7 +38,7 @@ static void
 svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 {
     char         months[16], text[SVW_TEXT];
-    int64_t      made, keys, pending, stages;
+    int64_t      made, keys, pending, stages, heads;
     const char  *params[2];
 
     snprintf(months, sizeof(months), "%u", conf->months_ahead);
@@ -49,6 +50,7 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
                                   conf->idempotency_keep / 1000);
     pending = svw_housekeeping_purge(db, "select sv.purge_pending(now() - make_interval(secs => $1::integer), $2)",
                                      conf->cache_ttl / 1000 + SVW_PENDING_MORE);
+    heads = svw_housekeeping_sign(conf, db);
 
     if (made > 0 || stages > 0 || keys > 0 || pending > 0) {
         svw_log(SVW_LOG_INFO, "made %" PRId64 " partitions; removed %" PRId64 " idempotency keys, %" PRId64
@@ -57,11 +59,34 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 
     snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " idempotency keys, %" PRId64
              " cache writes and %" PRId64 " staging tables removed%s", made, keys, pending, stages,
-             made < 0 || keys < 0 || pending < 0 || stages < 0 ? "; a step failed, see the log" : "");
+             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 ? "; a step failed, see the log" : "");
     params[0] = "housekeeping";
     params[1] = text;
 
     (void) svw_housekeeping_call(db, "select sv.figure_set($1, $2)", 2, params);
+}
+
+
+/* heads for the days that have ended since the last one */
+static int
+svw_housekeeping_sign(svw_conf_t *conf, svw_db_t *db)
+{
+    int   n;
+    char  error[SVW_TEXT];
+
+    if (conf->audit_key == NULL || db->pg == NULL || PQstatus(db->pg) != CONNECTION_OK) {
+        return 0;
+    }
+
+    n = svw_audit_sign(conf, db, 0, "worker", error);
+
+    if (n < 0) {
+        svw_log(SVW_LOG_ERROR, "%s", error);
+    } else if (n > 0) {
+        svw_log(SVW_LOG_NOTICE, "signed %d heads of the audit chain", n);
+    }
+
+    return n;
 }
 
 

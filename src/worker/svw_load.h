@@ -212,6 +212,7 @@ int64_t svw_int_of(const json_t *object, const char *name);              /* 0 wh
 
 /* svw_progress.c */
 void svw_progress_bar(const svw_load_t *load, const char *phase, int64_t done, int64_t total);
+void svw_progress_show(const char *phase, int64_t done, int64_t total, int64_t n, const char *unit);
 void svw_progress_end(void);
 
 #endif /* SVW_LOAD_H */

@@ -4,6 +4,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 
 #define SVW_CONF_DEFAULT  "/etc/serial-verify/worker.conf"
@@ -57,6 +58,14 @@ static const svw_main_command_t  svw_main_commands[] = {
       "Writes what was commissioned, changed and decommissioned in a period (as recorded) as an EPCIS 2.0\n"
       "document, to FILE or to standard output. TIME is 2026-11-20 or 2026-11-20T10:00:00Z. The same\n"
       "period gives the same bytes.\n" },
+    { "audit", svw_cmd_audit,
+      "audit key --out FILE | sign | verify | export --out FILE\n\n"
+      "key makes a private key for the signed heads and prints its public key. sign signs what was\n"
+      "chained until now. verify [--public-key FILE] [--heads FILE] [--from N] [--packs] checks the\n"
+      "chain, its rows, its signed heads and the loads, and names the first that does not fit; with\n"
+      "--export FILE it checks an export, without a database. export [--from DAY] [--to DAY]\n"
+      "[--gtin GTIN] writes the chain with its rows and heads as JSON Lines.\n"
+      "verify: 0 fits, 1 does not, 3 PostgreSQL cannot be reached.\n" },
     { "status", svw_cmd_status,
       "status [--json] [--load N]\n\n"
       "Says what the worker is doing: loads, outbox, chain, housekeeping. --load prints the report of one load.\n" },
@@ -117,7 +126,11 @@ main(int argc, char **argv)
         }
     }
 
-    if (svw_conf_read(&conf, file, error) != 0) {
+    /* an export is checked where there is no worker, too */
+    if (!check && c->run == svw_cmd_audit && access(file, F_OK) != 0) {
+        conf = (svw_conf_t) { 0 };
+
+    } else if (svw_conf_read(&conf, file, error) != 0) {
         fprintf(stderr, "serial-verify-worker: %s\n", error);
         svw_conf_free(&conf);
         return SVW_EXIT_USAGE;
