@@ -94,6 +94,7 @@ subtest 'as many events as packs, and one of them bad' => sub {
 
     $sv->sql("insert into sv.${stage}_event (event, line, identity, facts) select g, g, sha256(convert_to(g::text, 'UTF8')), '' from generate_series(1, ?::integer) g", $n);
     $sv->sql('select sv.stage_ready(?, ?)', $load, $stage);
+    $sv->sql('select sv.stage_claim(?, ?)', $load, $stage);
 
     # one of the two lots is merged, as if the product of the other were unknown
     is($sv->sql('select outcome from sv.merge_lot(?, ?, 1, gen_random_uuid())', $load, $stage), 'merged', 'one lot');
@@ -111,6 +112,7 @@ subtest 'a load does not hold a lot that is known' => sub {
 
     my ($load, $stage) = stage('lot', q{select 9506000134352, 1, '2030-12-31', null, 'D1', 'D'});
     $sv->sql('select sv.stage_ready(?, ?)', $load, $stage);
+    $sv->sql('select sv.stage_claim(?, ?)', $load, $stage);
 
     $sv->dbh->begin_work;
     is($sv->sql('select outcome from sv.merge_lot(?, ?, 1, gen_random_uuid())', $load, $stage), 'merged', 'merged, not committed');

@@ -44,6 +44,8 @@ static const svw_reason_t  svw_reasons[] = {
     { "event_step",            "not a commissioning event" },
     { "event_error_declaration", "declares an earlier event wrong; not handled, correct the packs by hand" },
     { "event_member_twice",    "the same member stands twice in the event" },
+    { "event_product",         "another item of its event is of a product that is not known or not yours: the event is not loaded" },
+    { "not_permitted",         "it belongs to another company" },
     { "event_id_reused",       "this eventID stands for another event already" },
     { "event_empty",           "the event names no item" },
     { "dialect",               "a lot, expiry or market stands where EPCIS has no place for it" },

@@ -5,26 +5,38 @@
 
 
 #define SVW_MERGE_RETRIES  10
+#define SVW_MERGE_PIECE    "5000"       /* items a transaction */
 
 
-static svw_load_rc_t svw_merge_unknown(svw_load_t *load);
-static void svw_merge_product(svw_load_t *load, int64_t gtin, int64_t line, int64_t lines);
+static svw_load_rc_t svw_merge_unknown(svw_load_t *load, int64_t *told);
+static int svw_merge_product(svw_load_t *load, const PGresult *result, int row);
+static svw_load_rc_t svw_merge_claim(svw_load_t *load, int64_t told, int64_t *work);
 static svw_load_rc_t svw_merge_lot(svw_load_t *load, int64_t n);
+static svw_load_rc_t svw_merge_events(svw_load_t *load);
+static svw_db_rc_t svw_merge_query(svw_load_t *load, PGresult **result, const char *sql, int n, const char *const *params);
 static int svw_merge_db(svw_load_t *load, svw_db_rc_t rc);
 
 
-/* Lots in the order in which the file names them: what it says first is recorded first. */
+/*
+ * Lots in the order in which the file names them: what it says first is recorded
+ * first; then what its events say of items.  From the claim on nothing refuses
+ * the file: another load may already count on its events.
+ */
 svw_load_rc_t
 svw_merge(svw_load_t *load)
 {
-    int64_t  n;
+    int64_t  n, work, told;
 
-    if (svw_merge_unknown(load) != SVW_LOAD_OK) {
+    if (svw_merge_unknown(load, &told) != SVW_LOAD_OK) {
         return load->rc;
     }
 
     if (load->source->whole && load->rejected > 0) {
         svw_load_refuse(load, "a line is bad, and it is all or nothing (on_error = none, rollback): nothing was loaded");
+        return load->rc;
+    }
+
+    if (svw_merge_claim(load, told, &work) != SVW_LOAD_OK) {
         return load->rc;
     }
 
@@ -41,6 +53,10 @@ svw_merge(svw_load_t *load)
         svw_load_progress(load);
     }
 
+    if (work > 0 && svw_merge_events(load) != SVW_LOAD_OK) {
+        return load->rc;
+    }
+
     if (load->lines_unknown != 0) {
         /* what was told of products is not what was loaded: once more, and only what is missing is merged */
         svw_load_stop(load, SVW_LOAD_RETRY, "a product was removed or made meanwhile");
@@ -50,8 +66,9 @@ svw_merge(svw_load_t *load)
 }
 
 
+/* GTINs that the file may not name; `told' is how many there are. */
 static svw_load_rc_t
-svw_merge_unknown(svw_load_t *load)
+svw_merge_unknown(svw_load_t *load, int64_t *told)
 {
     int           i, n;
     char          after[24];
@@ -60,6 +77,7 @@ svw_merge_unknown(svw_load_t *load)
     const char   *params[2];
 
     gtin = 0;
+    *told = 0;
     params[0] = svw_stage_name(load);
     params[1] = after;
 
@@ -74,7 +92,7 @@ svw_merge_unknown(svw_load_t *load)
 
         for (i = 0; i < n && load->rc == SVW_LOAD_OK; i++) {
             gtin = svw_col_int(result, i, "gtin");
-            svw_merge_product(load, gtin, svw_col_int(result, i, "line"), svw_col_int(result, i, "lines"));
+            *told += svw_merge_product(load, result, i);
         }
 
         PQclear(result);
@@ -85,21 +103,25 @@ svw_merge_unknown(svw_load_t *load)
 }
 
 
-static void
-svw_merge_product(svw_load_t *load, int64_t gtin, int64_t line, int64_t lines)
+/* 1: it is told as a fault; 0: a product was made */
+static int
+svw_merge_product(svw_load_t *load, const PGresult *result, int row)
 {
+    int           unknown;
     char          number[24], name[48];
     svw_fault_t   fault;
     const char   *params[2];
 
-    snprintf(number, sizeof(number), "%014" PRId64, gtin);
+    snprintf(number, sizeof(number), "%014" PRId64, svw_col_int(result, row, "gtin"));
+    unknown = strcmp(svw_col(result, row, "reason"), "product_unknown") == 0;
 
-    if (load->conf->unknown_products == SVW_UNKNOWN_REJECT) {
-        fault = (svw_fault_t) { .line = line, .lines = lines, .element = "gtin",
-                                .value = { (const uint8_t *) number, strlen(number) }, .reason = "product_unknown" };
+    if (!unknown || load->conf->unknown_products == SVW_UNKNOWN_REJECT) {
+        fault = (svw_fault_t) { .line = svw_col_int(result, row, "line"), .lines = svw_col_int(result, row, "lines"), .element = "gtin",
+                                .value = { (const uint8_t *) number, strlen(number) },
+                                .reason = unknown ? "product_unknown" : "not_permitted" };
         svw_load_fault(load, &fault);
-        load->lines_unknown += lines;
-        return;
+        load->lines_unknown += svw_col_int(result, row, "packs");
+        return 1;
     }
 
     snprintf(name, sizeof(name), "Product %s", number);
@@ -112,16 +134,53 @@ svw_merge_product(svw_load_t *load, int64_t gtin, int64_t line, int64_t lines)
     {
         svw_log(SVW_LOG_NOTICE, "load %d: made an unnamed product for GTIN %s", (int) load->id, number);
     }
+
+    return 0;
+}
+
+
+/* Events that name a product that is not known, or not ours, are left away whole: what else they name is told, too. */
+static svw_load_rc_t
+svw_merge_claim(svw_load_t *load, int64_t told, int64_t *work)
+{
+    char          id[16];
+    PGresult     *result;
+    svw_fault_t   fault;
+    const char   *params[2];
+
+    *work = 0;
+    snprintf(id, sizeof(id), "%d", (int) load->id);
+    params[0] = id;
+    params[1] = svw_stage_name(load);
+
+    if (svw_merge_db(load, svw_merge_query(load, &result, "select * from sv.stage_claim($1, $2)", 2, params)) != 0) {
+        return load->rc;
+    }
+
+    if (svw_col_int(result, 0, "gtins") != told) {
+        svw_load_stop(load, SVW_LOAD_RETRY, "a product was removed or made meanwhile");
+    }
+
+    *work = svw_col_int(result, 0, "work");
+    load->events_seen += svw_col_int(result, 0, "seen");
+
+    if (svw_col_int(result, 0, "lines") > 0) {
+        fault = (svw_fault_t) { .line = svw_col_int(result, 0, "line"), .lines = svw_col_int(result, 0, "lines"),
+                                .reason = "event_product" };
+        svw_load_fault(load, &fault);
+    }
+
+    PQclear(result);
+
+    return load->rc;
 }
 
 
 static svw_load_rc_t
 svw_merge_lot(svw_load_t *load, int64_t n)
 {
-    int           tries;
     char          id[16], number[24], uuid[37];
     PGresult     *result;
-    svw_db_rc_t   rc;
     const char   *outcome, *params[4];
 
     snprintf(id, sizeof(id), "%d", (int) load->id);
@@ -133,15 +192,7 @@ svw_merge_lot(svw_load_t *load, int64_t n)
     params[2] = number;
     params[3] = uuid;
 
-    for (tries = 0; ; tries++) {
-        rc = svw_db_query(load->db, &result, "select outcome, lines from sv.merge_lot($1, $2, $3, $4)", 4, params);
-
-        if (rc != SVW_DB_RETRY || tries == SVW_MERGE_RETRIES) {
-            break;
-        }
-    }
-
-    if (svw_merge_db(load, rc) != 0) {
+    if (svw_merge_db(load, svw_merge_query(load, &result, "select outcome, lines from sv.merge_lot($1, $2, $3, $4)", 4, params)) != 0) {
         return load->rc;
     }
 
@@ -150,6 +201,8 @@ svw_merge_lot(svw_load_t *load, int64_t n)
     if (strcmp(outcome, "product_unknown") == 0) {
         load->lots_unknown++;
         load->lines_unknown -= svw_col_int(result, 0, "lines");
+    } else if (strcmp(outcome, "empty") == 0) {
+        load->lots_unknown++;
     } else {
         load->lots_merged++;
     }
@@ -157,6 +210,68 @@ svw_merge_lot(svw_load_t *load, int64_t n)
     PQclear(result);
 
     return SVW_LOAD_OK;
+}
+
+
+static svw_load_rc_t
+svw_merge_events(svw_load_t *load)
+{
+    int           more;
+    char          id[16], after[24], uuid[37];
+    PGresult     *result;
+    const char   *last, *params[5];
+
+    snprintf(id, sizeof(id), "%d", (int) load->id);
+    snprintf(after, sizeof(after), "0");
+
+    params[0] = id;
+    params[1] = svw_stage_name(load);
+    params[2] = after;
+    params[3] = SVW_MERGE_PIECE;
+    params[4] = uuid;
+
+    do {
+        if (svw_stopping()) {
+            svw_load_stop(load, SVW_LOAD_RETRY, "stopping");
+            return load->rc;
+        }
+
+        svw_uuid(uuid);
+
+        if (svw_merge_db(load, svw_merge_query(load, &result, "select last from sv.merge_events($1, $2, $3, $4, $5)", 5, params)) != 0) {
+            return load->rc;
+        }
+
+        last = svw_col(result, 0, "last");
+        more = last != NULL;
+
+        if (more) {
+            snprintf(after, sizeof(after), "%s", last);
+        }
+
+        PQclear(result);
+        svw_load_progress(load);
+
+    } while (more);
+
+    return load->rc;
+}
+
+
+/* Two that want the same rows: one of them is told to try again. */
+static svw_db_rc_t
+svw_merge_query(svw_load_t *load, PGresult **result, const char *sql, int n, const char *const *params)
+{
+    int          tries;
+    svw_db_rc_t  rc;
+
+    for (tries = 0; ; tries++) {
+        rc = svw_db_query(load->db, result, sql, n, params);
+
+        if (rc != SVW_DB_RETRY || tries == SVW_MERGE_RETRIES) {
+            return rc;
+        }
+    }
 }
 
 

@@ -398,6 +398,12 @@ svw_stage_reused(svw_load_t *load)
             event = svw_col_int(result, i, "event");
             fault = (svw_fault_t) { .line = svw_col_int(result, i, "line"), .lines = svw_col_int(result, i, "packs"),
                                     .element = "eventID", .reason = "event_id_reused" };
+
+            if (strcmp(svw_col(result, i, "reason"), "event_id_reused") != 0) {
+                fault.element = "epcList";
+                fault.reason = "not_permitted";
+            }
+
             svw_load_fault(load, &fault);
         }
 
