@@ -4,6 +4,7 @@
 
 
 static int svw_is(sv_span_t text, const char *word);
+static sv_span_t svw_dialect_ns(sv_span_t ns);
 
 
 #define SVW_ANYWHERE  (SVW_AT_EVENT | SVW_AT_ILMD | SVW_AT_EXTENSION)
@@ -39,13 +40,16 @@ static const svw_dialect_t  svw_dialects[] = {
 const svw_dialect_t *
 svw_dialect_find(const svw_member_place_t *place)
 {
+    sv_span_t             ns;
     const svw_dialect_t  *d;
+
+    ns = svw_dialect_ns(place->ns);
 
     for (d = svw_dialects; d->word != NULL; d++) {
         if ((d->at & place->at)
             && (d->local == NULL || svw_is(place->local, d->local))
             && (d->label == NULL || svw_is(place->label, d->label))
-            && (d->ns == NULL || svw_is(place->ns, d->ns))
+            && (d->ns == NULL || svw_is(ns, d->ns))
             && (d->around == NULL || svw_is(place->around, d->around)))
         {
             return d;
@@ -72,6 +76,18 @@ int
 svw_dialect_is_barcode(sv_span_t text)
 {
     return text.len > 18 && memcmp(text.data, "(01)", 4) == 0 && text.data[18] == '(';
+}
+
+
+/* JSON-LD puts name and namespace together, so that there it ends in a sign of some kind. */
+static sv_span_t
+svw_dialect_ns(sv_span_t ns)
+{
+    if (ns.len > 0 && memchr(":#/", ns.data[ns.len - 1], 3) != NULL) {
+        ns.len--;
+    }
+
+    return ns;
 }
 
 

@@ -54,7 +54,6 @@ struct svw_xml_name_s {
     svw_member_t     member;
     unsigned         which;
     const char      *list;              /* its name in the detail, which is that of EPCIS in JSON */
-    const char      *vocabulary;
 };
 
 
@@ -95,22 +94,22 @@ static sv_span_t svw_xml_span(const char *text);
 #define SVW_START(in)  SVW_WHERE(in, SVW_ABOVE, SVW_ABOVE)
 
 #define SVW_PLACE(word, where, at) \
-    { word, where, SVW_XML_##at, SVW_XML_PASS, SVW_MEMBER_OTHER, 0, NULL, NULL }
+    { word, where, SVW_XML_##at, SVW_XML_PASS, SVW_MEMBER_OTHER, 0, NULL }
 #define SVW_EVENT(word, first, second) \
-    { word, SVW_ABOVE | SVW_LISTS, { first, second }, SVW_XML_EVENT, SVW_XML_IS_EVENT, SVW_MEMBER_OTHER, 0, NULL, NULL }
+    { word, SVW_ABOVE | SVW_LISTS, { first, second }, SVW_XML_EVENT, SVW_XML_IS_EVENT, SVW_MEMBER_OTHER, 0, NULL }
 #define SVW_TEXT_OF(word, where, member) \
-    { word, where, SVW_XML_VALUE, SVW_XML_IS_TEXT, SVW_MEMBER_##member, 0, NULL, NULL }
-#define SVW_VALUE(word, where, kind, which, list, vocabulary) \
-    { word, where, SVW_XML_VALUE, SVW_XML_IS_##kind, SVW_MEMBER_OTHER, which, list, vocabulary }
+    { word, where, SVW_XML_VALUE, SVW_XML_IS_TEXT, SVW_MEMBER_##member, 0, NULL }
+#define SVW_VALUE(word, where, kind, which, list) \
+    { word, where, SVW_XML_VALUE, SVW_XML_IS_##kind, SVW_MEMBER_OTHER, which, list }
 
 /* what a file is full of comes first */
 static const svw_xml_name_t  svw_xml_names[] = {
-    SVW_VALUE("epc", SVW_ONLY(EPCS), EPC, 0, NULL, NULL),
+    SVW_VALUE("epc", SVW_ONLY(EPCS), EPC, 0, NULL),
 
     SVW_TEXT_OF("eventTime", SVW_SAME, TIME),
     SVW_TEXT_OF("eventTimeZoneOffset", SVW_SAME, OFFSET),
-    { "epcList", SVW_SAME, SVW_XML_EPCS, SVW_XML_PASS, SVW_MEMBER_EPCS, 0, NULL, NULL },
-    { "childEPCs", SVW_SAME, SVW_XML_EPCS, SVW_XML_PASS, SVW_MEMBER_EPCS, 0, NULL, NULL },
+    { "epcList", SVW_SAME, SVW_XML_EPCS, SVW_XML_PASS, SVW_MEMBER_EPCS, 0, NULL },
+    { "childEPCs", SVW_SAME, SVW_XML_EPCS, SVW_XML_PASS, SVW_MEMBER_EPCS, 0, NULL },
     SVW_TEXT_OF("parentID", SVW_SAME, PARENT),
     SVW_TEXT_OF("action", SVW_SAME, ACTION),
     SVW_TEXT_OF("bizStep", SVW_SAME, STEP),
@@ -126,33 +125,33 @@ static const svw_xml_name_t  svw_xml_names[] = {
     SVW_PLACE("ilmd", SVW_MOVED, ILMD),
     SVW_TEXT_OF("eventID", SVW_BASED, ID),
 
-    { "errorDeclaration", SVW_BASED, SVW_XML_ERROR, SVW_XML_PASS, SVW_MEMBER_ERROR, 0, NULL, NULL },
+    { "errorDeclaration", SVW_BASED, SVW_XML_ERROR, SVW_XML_PASS, SVW_MEMBER_ERROR, 0, NULL },
     SVW_TEXT_OF("declarationTime", SVW_ONLY(ERROR), ERROR_TIME),
     SVW_TEXT_OF("reason", SVW_ONLY(ERROR), ERROR_REASON),
     SVW_PLACE("correctiveEventIDs", SVW_ONLY(ERROR), CORRECTIVE),
-    SVW_VALUE("correctiveEventID", SVW_ONLY(CORRECTIVE), CORRECTIVE, 0, NULL, NULL),
+    SVW_VALUE("correctiveEventID", SVW_ONLY(CORRECTIVE), CORRECTIVE, 0, NULL),
 
     SVW_PLACE("quantityList", SVW_MOVED, QUANTITIES),
     SVW_PLACE("childQuantityList", SVW_MOVED, QUANTITIES),
-    { "quantityElement", SVW_ONLY(QUANTITIES), SVW_XML_QUANTITY, SVW_XML_IS_QUANTITY, SVW_MEMBER_OTHER, 0, NULL, NULL },
-    SVW_VALUE("epcClass", SVW_ONLY(QUANTITY), AMOUNT, 0, NULL, NULL),
-    SVW_VALUE("quantity", SVW_ONLY(QUANTITY), AMOUNT, 1, NULL, NULL),
-    SVW_VALUE("uom", SVW_ONLY(QUANTITY), AMOUNT, 2, NULL, NULL),
+    { "quantityElement", SVW_ONLY(QUANTITIES), SVW_XML_QUANTITY, SVW_XML_IS_QUANTITY, SVW_MEMBER_OTHER, 0, NULL },
+    SVW_VALUE("epcClass", SVW_ONLY(QUANTITY), AMOUNT, 0, NULL),
+    SVW_VALUE("quantity", SVW_ONLY(QUANTITY), AMOUNT, 1, NULL),
+    SVW_VALUE("uom", SVW_ONLY(QUANTITY), AMOUNT, 2, NULL),
 
     SVW_PLACE("bizTransactionList", SVW_SAME, TRANSACTIONS),
-    SVW_VALUE("bizTransaction", SVW_ONLY(TRANSACTIONS), LISTED, 0, "bizTransactionList", "btt"),
+    SVW_VALUE("bizTransaction", SVW_ONLY(TRANSACTIONS), LISTED, 0, "bizTransactionList"),
     SVW_PLACE("sourceList", SVW_MOVED, SOURCES),
-    SVW_VALUE("source", SVW_ONLY(SOURCES), LISTED, 0, "sourceList", "sdt"),
+    SVW_VALUE("source", SVW_ONLY(SOURCES), LISTED, 0, "sourceList"),
     SVW_PLACE("destinationList", SVW_MOVED, DESTINATIONS),
-    SVW_VALUE("destination", SVW_ONLY(DESTINATIONS), LISTED, 0, "destinationList", "sdt"),
+    SVW_VALUE("destination", SVW_ONLY(DESTINATIONS), LISTED, 0, "destinationList"),
 
     SVW_PLACE("sensorElementList", SVW_NEW, SENSORS),
-    { "sensorElement", SVW_ONLY(SENSORS), SVW_XML_TREE, SVW_XML_IS_SENSOR, SVW_MEMBER_OTHER, 0, "sensorElementList", NULL },
+    { "sensorElement", SVW_ONLY(SENSORS), SVW_XML_TREE, SVW_XML_IS_SENSOR, SVW_MEMBER_OTHER, 0, "sensorElementList" },
     { "persistentDisposition", SVW_NEW, SVW_XML_DISPOSITIONS, SVW_XML_PASS, SVW_MEMBER_OTHER, 0,
-      "persistentDisposition", NULL },
-    SVW_VALUE("set", SVW_ONLY(DISPOSITIONS), KEPT, 0, "set", "disp"),
-    SVW_VALUE("unset", SVW_ONLY(DISPOSITIONS), KEPT, 0, "unset", "disp"),
-    SVW_VALUE("certificationInfo", SVW_NEW, KEPT, 0, "certificationInfo", NULL),
+      "persistentDisposition" },
+    SVW_VALUE("set", SVW_ONLY(DISPOSITIONS), KEPT, 0, "set"),
+    SVW_VALUE("unset", SVW_ONLY(DISPOSITIONS), KEPT, 0, "unset"),
+    SVW_VALUE("certificationInfo", SVW_NEW, KEPT, 0, "certificationInfo"),
 
     /* of a TransformationEvent */
     SVW_PLACE("inputEPCList", SVW_SAME, IGNORED),
@@ -181,7 +180,7 @@ static const svw_xml_name_t  svw_xml_names[] = {
     SVW_PLACE("QueryResults", SVW_START(SVW_BIT(DOC) | SVW_BIT(WRAP) | SVW_BIT(ROOT) | SVW_BIT(BODY)), RESULTS),
     SVW_PLACE("resultsBody", SVW_ONLY(RESULTS), RESULTS),
     SVW_PLACE("EventList", SVW_WHERE(SVW_ABOVE, SVW_BIT(BODY) | SVW_BIT(RESULTS), SVW_BIT(BODY) | SVW_BIT(RESULTS)), LIST),
-    { NULL, 0, { 0, 0 }, 0, 0, 0, 0, NULL, NULL }
+    { NULL, 0, { 0, 0 }, 0, 0, 0, 0, NULL }
 };
 
 
@@ -549,11 +548,6 @@ svw_xml_value(svw_xml_t *xml, svw_xml_level_t *level, sv_span_t text)
 
     case SVW_XML_IS_KEPT:
         svw_xml_opened(xml, xml->depth - 1);
-
-        if (name->vocabulary != NULL) {
-            text = svw_word(text, name->vocabulary);
-        }
-
         svw_event_detail_text(xml->event, svw_xml_span(name->list), text);
         return 0;
 
@@ -608,7 +602,7 @@ svw_xml_listed(svw_xml_t *xml, const svw_xml_name_t *name, sv_span_t text)
     svw_event_detail_open(xml->event, svw_xml_span(name->list));
 
     if (xml->type.len != 0) {
-        svw_event_detail_text(xml->event, sv_span("type"), svw_word(svw_xml_kept(&xml->type), name->vocabulary));
+        svw_event_detail_text(xml->event, sv_span("type"), svw_xml_kept(&xml->type));
     }
 
     svw_event_detail_text(xml->event, svw_xml_span(name->word), text);

@@ -196,11 +196,11 @@ test_lists(void **state)
 {
     static const char  script[] =
         "begin 1\ntype ObjectEvent\n"
-        "open bizTransactionList\ntext type=po\ntext bizTransaction=urn:po:1\nclose\n"
+        "open bizTransactionList\ntext type=urn:epcglobal:cbv:btt:po\ntext bizTransaction=urn:po:1\nclose\n"
         "open bizTransactionList\ntext bizTransaction=urn:po:2\nclose\n"
         "quantity urn:epc:class:lgtin:1.2.L|10|KGM\n"
         "quantity urn:epc:idpat:sgtin:1.2.*||\n"
-        "open sourceList\ntext type=owning_party\ntext source=urn:s\nclose\n"
+        "open sourceList\ntext type=urn:epcglobal:cbv:sdt:owning_party\ntext source=urn:s\nclose\n"
         "open destinationList\ntext type=http://example.com/x\ntext destination=urn:d\nclose\n"
         "end\n";
 
@@ -253,7 +253,7 @@ test_sensors(void **state)
               "open sensorReport\ntext type=x\ntext value=2\nclose\n"
               "close\n"
               "open sensorElementList\nopen sensorReport\ntext value=1\nclose\nclose\n"
-              "open persistentDisposition\ntext set=recalled\ntext unset=a\nclose\n"
+              "open persistentDisposition\ntext set=urn:epcglobal:cbv:disp:recalled\ntext unset=a\nclose\n"
               "end\n");
 }
 
