@@ -522,8 +522,10 @@ begin
   push_take.part := v_push.part;
   push_take.key := v_push.key;
   push_take.attempts := v_push.attempts;
-  push_take.wait_ms := greatest(0, ceil(extract(epoch from v_push.next_at - v_now) * 1000))::bigint;
-  push_take.document := case when wait_ms = 0 then v_push.document end;
+  -- who comes new to it tries at once: a person may have restarted it because the receiver is mended
+  push_take.wait_ms := case when v_push.holder = pg_backend_pid()
+    then greatest(0, ceil(extract(epoch from v_push.next_at - v_now) * 1000)) else 0 end::bigint;
+  push_take.document := case when coalesce(wait_ms, 0) = 0 then v_push.document end;
   push_take.epoch := sv.epoch();
 end
 $$;

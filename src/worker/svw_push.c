@@ -23,7 +23,7 @@ typedef struct {
     char              target[SVW_PUSH_TARGET];
     char              epoch[64];
     int64_t           told;
-    int               refused;          /* told in the log */
+    int               held;             /* the lease, as far as the log was told */
 } svw_push_t;
 
 
@@ -52,7 +52,7 @@ svw_push_run(svw_conf_t *conf)
     svw_push_t      push;
     svw_push_rc_t   rc;
 
-    push = (svw_push_t) { .conf = conf };
+    push = (svw_push_t) { .conf = conf, .held = 1 };
 
     if (svw_push_http_open(&push.http, conf) != 0) {
         svw_log(SVW_LOG_ERROR, "push_url: %s", push.http.error);
@@ -111,11 +111,19 @@ svw_push_round(svw_push_t *push)
     }
 
     if (*svw_col(state, 0, "held") != 't') {
-        /* another process sends */
-        svw_out_reset(&push->out);
-        rc = SVW_PUSH_IDLE;
+        if (push->held) {
+            svw_log(SVW_LOG_INFO, "another process sends");
+        }
 
-    } else if (svw_col_int(state, 0, "wait_ms") > 0) {
+        push->held = 0;
+        svw_out_reset(&push->out);
+        PQclear(state);
+        return SVW_PUSH_IDLE;
+    }
+
+    push->held = 1;
+
+    if (svw_col_int(state, 0, "wait_ms") > 0) {
         rc = SVW_PUSH_IDLE;
 
     } else if (svw_col(state, 0, "document") != NULL) {
@@ -317,7 +325,6 @@ svw_push_answer(svw_push_t *push, const char *key, int64_t attempts, const svw_p
     params[1] = key;
 
     if (answer->result == SVW_PUSH_TAKEN) {
-        push->refused = 0;
         return svw_push_db(push, svw_db_do(&push->db, "select sv.push_done($1, $2)", 2, params));
     }
 
