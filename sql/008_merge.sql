@@ -51,6 +51,15 @@ alter table sv.item_end add column derived boolean not null default false;
 -- the finding that was made at the deadline
 alter table sv.parked add column finding_gtin bigint, add column finding_at timestamptz, add column finding_id uuid;
 
+-- Which row of the audit trail tells of an event: the first one after which its
+-- items were there.  An event goes out once, however often its file is loaded.
+create table sv.event_told (
+  load_id   integer  not null,
+  event     integer  not null,
+  audit_id  uuid     not null,
+  primary key (load_id, event)
+);
+
 create index event_error on sv.event (load_id, event) where error is not null;
 create index event_error_lot on sv.event (lot, expiry) where error is not null and lot is not null;
 
@@ -1862,6 +1871,12 @@ begin
     where v.load_id = p_load_id and v.event = any (p_events);
 
     insert into sv.outbox (gtin, audit_id, at) values (0, p_audit_id, v_now);
+
+    insert into sv.event_told (load_id, event, audit_id)
+    select p_load_id, u.event, p_audit_id
+    from unnest(p_events) as u (event)
+    order by u.event
+    on conflict (load_id, event) do nothing;
 
     update sv.load l set events_parked = l.events_parked + merge_piece.parked where l.load_id = p_load_id and merge_piece.parked > 0;
   end if;

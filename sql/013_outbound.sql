@@ -114,6 +114,19 @@ returns text
 language sql stable parallel safe
 return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
 
+-- Was it declared an error before it came itself?  Then it never goes out without that.
+create function sv.out_declared(p_event sv.event)
+returns boolean
+language sql immutable parallel safe
+return coalesce(((p_event).error ->> 'at')::timestamptz <= (p_event).at, false);
+
+-- Did the declaration make the row?
+create function sv.out_made(p_event sv.event)
+returns boolean
+language sql immutable parallel safe
+return coalesce(((p_event).error ->> 'load_id')::integer = (p_event).load_id
+  and ((p_event).error ->> 'event')::integer = (p_event).event, false);
+
 -- An event as it was told, with the items that are to go out.  `p_declared': it
 -- again, as the declaration that it was an error.
 create function sv.out_told(p_event sv.event, p_id text, p_items text, p_declared boolean, p_own jsonb)
@@ -171,9 +184,61 @@ end
 $$;
 
 
+-- Part `p_k' of a commissioning: of an event, or of a file without events
+-- (p_event null).  One that goes out whole keeps its eventID, a part of it has
+-- its own.  p_n: how many packs the part has.
+create function sv.out_commission(
+  p_event     sv.event,
+  p_load_id   integer,
+  p_gtin      bigint,
+  p_lot       text,
+  p_expiry    date,
+  p_k         bigint,
+  p_n         bigint,
+  p_items     text,
+  p_declared  boolean,
+  p_own       jsonb
+)
+returns sv.out_event
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case when (p_event).load_id is null then
+      row(sv.out_id(sha256(l.digest || convert_to(jsonb_build_array(p_load_id, p_gtin, p_lot, p_expiry, p_k)::text, 'UTF8'))),
+        'object', 'add', 'commissioning', 'active', sv.ms(coalesce(b.event_from, b.at)), 0, sv.ms(b.at), null, null,
+        p_items, p_lot, p_expiry::text, b.market, null, null, null, null,
+        jsonb_build_object('file', l.file, 'line', b.first_line) || coalesce(p_own, '{}'))::sv.out_event
+    else
+      sv.out_told(p_event,
+        case when p_n = (p_event).packs then sv.out_event_id(p_event)
+          else sv.out_id(sha256((p_event).identity || convert_to(jsonb_build_array(p_gtin, p_lot, p_k)::text, 'UTF8'))) end,
+        p_items, p_declared or sv.out_declared(p_event), p_own)
+    end
+  from sv.load l
+    left join sv.load_lot b on b.gtin = p_gtin and b.lot = p_lot and b.load_id = p_load_id
+  where l.load_id = p_load_id
+$$;
+
+
+-- The packs that a load commissioned in a lot, also those whose commissioning
+-- does not count.
+create function sv.out_packs(p_gtin bigint, p_lot text, p_load_id integer)
+returns table (event integer, expiry date, serial text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select k.event, k.expiry, k.serial
+  from sv.pack k
+  where k.gtin = p_gtin and k.load_id = p_load_id and k.lot = p_lot
+  union all
+  select nullif(c.event, 0), c.expiry, c.serial
+  from sv.commission c
+  where c.gtin = p_gtin and c.load_id = p_load_id and c.lot = p_lot
+$$;
+
+
 -- The commissionings of a lot of a load, in parts that are always the same:
--- events in their order, packs in the order of their serials.  An event that
--- goes out whole keeps its eventID, a part of one has its own.
+-- events in their order, packs in the order of their serials.
 -- p_event: of this event only, as the declaration that it was an error.
 create function sv.out_lot(p_gtin bigint, p_lot text, p_load_id integer, p_event integer default null)
 returns table (part integer, e sv.out_event)
@@ -181,40 +246,20 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
-  with item as (
-    select k.event, k.expiry, k.serial
-    from sv.pack k
-    where k.gtin = p_gtin and k.load_id = p_load_id and k.lot = p_lot
-    union all
-    select nullif(c.event, 0), c.expiry, c.serial
-    from sv.commission c
-    where c.gtin = p_gtin and c.load_id = p_load_id and c.lot = p_lot
-  ), cut as (
+  with cut as (
     select i.event, i.expiry, i.serial,
-      (row_number() over (partition by i.event, i.expiry order by i.serial) - 1) / sv.setting_integer('event_epcs') as k
-    from item i
+      (row_number() over (partition by i.event, i.expiry order by i.serial collate "C") - 1) / sv.setting_integer('event_epcs') as k
+    from sv.out_packs(p_gtin, p_lot, p_load_id) i
     where p_event is null or i.event = p_event
   ), made as (
     select c.event, c.expiry, c.k, count(*) as n,
-      string_agg(sv.out_item(p_gtin, c.serial), e'\n' order by c.serial) as items
+      string_agg(sv.out_item(p_gtin, c.serial), e'\n' order by c.serial collate "C") as items
     from cut c
     group by c.event, c.expiry, c.k
   )
   select row_number() over (order by m.event nulls first, m.expiry, m.k)::integer,
-    case when t.event is null then
-      row(sv.out_id(sha256(l.digest || convert_to(jsonb_build_array(p_load_id, p_gtin, p_lot, m.expiry, m.k)::text, 'UTF8'))),
-        'object', 'add', 'commissioning', 'active', sv.ms(coalesce(b.event_from, b.at)), 0, sv.ms(b.at), null, null,
-        m.items, p_lot, m.expiry::text, b.market, null, null, null, null,
-        jsonb_build_object('file', l.file, 'line', b.first_line))::sv.out_event
-    else
-      sv.out_told(t,
-        case when m.n = t.packs then sv.out_event_id(t)
-          else sv.out_id(sha256(t.identity || convert_to(jsonb_build_array(p_gtin, p_lot, m.k)::text, 'UTF8'))) end,
-        m.items, p_event is not null, null)
-    end
+    sv.out_commission(t, p_load_id, p_gtin, p_lot, m.expiry, m.k, m.n, m.items, p_event is not null, null)
   from made m
-    join sv.load l on l.load_id = p_load_id
-    left join sv.load_lot b on b.gtin = p_gtin and b.lot = p_lot and b.load_id = p_load_id
     left join sv.event t on t.load_id = p_load_id and t.event = m.event
   order by 1
 $$;
@@ -240,10 +285,32 @@ as $$
 $$;
 
 
+-- Items of events of a load, but for the packs that they commission.
+create function sv.event_items(p_load_id integer, p_from integer, p_to integer)
+returns table (event integer, gtin bigint, serial text)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select c.event, c.gtin, c.serial
+  from sv.event_epc c
+  where c.load_id = p_load_id and c.event between p_from and p_to
+  union
+  select d.event, d.gtin, d.serial
+  from sv.item_end d
+  where d.load_id = p_load_id and d.event between p_from and p_to and not d.derived
+  union
+  select c.event, c.gtin, c.serial
+  from sv.commission c
+    join sv.event t on t.load_id = c.load_id and t.event = c.event
+  where c.load_id = p_load_id and c.event between p_from and p_to and sv.out_made(t)
+$$;
+
+
 -- The other events of a load from one place to another: packed, shipped,
 -- destroyed .., and containers that were commissioned.  The packs that an event
--- commissions are told by sv.out_lot().
-create function sv.out_told_events(p_load_id integer, p_from integer, p_to integer, p_declared boolean, p_company text, p_gtin bigint)
+-- commissions are told by sv.out_lot().  p_audit_id: those that this row of the
+-- audit trail tells of; null: the one event, as the declaration that it was an error.
+create function sv.out_told_events(p_load_id integer, p_from integer, p_to integer, p_audit_id uuid, p_company text, p_gtin bigint)
 returns table (part integer, e sv.out_event)
 language sql stable
 set search_path = pg_catalog, pg_temp
@@ -251,12 +318,11 @@ set jit = off
 as $$
   with item as (
     select c.event, c.gtin, c.serial,
-      (row_number() over (partition by c.event order by c.gtin, c.serial) - 1) / sv.setting_integer('event_epcs') as k
-    from sv.event_epc c
-    where c.load_id = p_load_id and c.event between p_from and p_to
+      (row_number() over (partition by c.event order by c.gtin, c.serial collate "C") - 1) / sv.setting_integer('event_epcs') as k
+    from sv.event_items(p_load_id, p_from, p_to) c
   ), made as (
     select i.event, i.k, count(*) as n,
-      string_agg(sv.out_item(i.gtin, i.serial), e'\n' order by i.gtin, i.serial) filter (where
+      string_agg(sv.out_item(i.gtin, i.serial), e'\n' order by i.gtin, i.serial collate "C") filter (where
         (p_gtin is null or i.gtin = p_gtin)
         and (p_company is null
           or i.gtin <> 0 and exists (select from sv.product r where r.gtin = i.gtin and r.company = p_company)
@@ -268,14 +334,39 @@ as $$
     sv.out_told(t,
       case when m.n is null or m.n = t.packs then sv.out_event_id(t)
         else sv.out_id(sha256(t.identity || convert_to(jsonb_build_array(m.k)::text, 'UTF8'))) end,
-      m.items, p_declared, null)
+      m.items, p_audit_id is null or sv.out_declared(t), null)
   from sv.event t
     left join made m on m.event = t.event
   where t.load_id = p_load_id and t.event between p_from and p_to
+    and (p_audit_id is null
+      or exists (select from sv.event_told o where o.load_id = t.load_id and o.event = t.event and o.audit_id = p_audit_id))
     and (m.items is not null
       or m.n is null and t.parent_serial is not null
         and (p_gtin is null or t.parent_gtin = p_gtin)
         and (p_company is null or sv.container_is_of(t.parent_gtin, t.parent_serial, p_company)))
+  order by 1
+$$;
+
+
+-- The declaration that an event was an error: all that it said, once more.
+create function sv.out_declaration(p_load_id integer, p_event integer, p_company text, p_gtin bigint)
+returns table (part integer, e sv.out_event)
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select row_number() over (order by a.place, a.gtin, a.part)::integer, a.e
+  from (
+    select 1 as place, l.gtin, o.part, o.e
+    from sv.event t
+      join sv.load_lot l on l.load_id = t.load_id and l.lot = t.lot
+      cross join lateral sv.out_lot(l.gtin, l.lot, p_load_id, p_event) o
+    where t.load_id = p_load_id and t.event = p_event
+      and (p_gtin is null or l.gtin = p_gtin)
+      and (p_company is null or exists (select from sv.product r where r.gtin = l.gtin and r.company = p_company))
+    union all
+    select 2, 0, o.part, o.e
+    from sv.out_told_events(p_load_id, p_event, p_event, null, p_company, p_gtin) o
+  ) a
   order by 1
 $$;
 
@@ -299,14 +390,19 @@ begin
       return next;
     end if;
 
-  elsif p_row.kind = 'load' and p_row.operation = 'commission' then
+  elsif p_row.kind = 'load' and p_row.operation = 'commission' and p_row.serial is null then
     return query select o.part, o.e from sv.out_lot(p_row.gtin, p_row.lot, v_load_id) o;
 
   elsif p_row.kind = 'load' and p_row.operation = 'events' then
     return query
     select o.part, o.e
-    from sv.out_told_events(v_load_id, (p_row.detail ->> 'event_from')::integer, (p_row.detail ->> 'event_to')::integer,
-      false, p_company, p_gtin) o;
+    from sv.out_told_events(v_load_id, (p_row.detail ->> 'first')::integer, (p_row.detail ->> 'last')::integer,
+      p_row.audit_id, p_company, p_gtin) o;
+
+  elsif p_row.kind = 'correction' and p_row.operation = 'declare_error' and p_row.gtin = 0 then
+    return query
+    select o.part, o.e
+    from sv.out_declaration(v_load_id, (p_row.detail ->> 'event')::integer, p_company, p_gtin) o;
   end if;
 end
 $$;
