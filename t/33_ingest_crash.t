@@ -169,7 +169,7 @@ subtest 'one event with all of it' => sub {
     my $path = $sv->base . '/.event.json';
 
     open(my $fh, '>', $path) or die "$path: $!";
-    print {$fh} '{"type":"EPCISDocument","epcisBody":{"eventList":[{"type":"ObjectEvent","action":"ADD","bizStep":"commissioning","epcList":[';
+    print {$fh} '{"type":"EPCISDocument","epcisBody":{"eventList":[{"type":"ObjectEvent","action":"ADD","bizStep":"commissioning","eventTime":"2026-11-20T10:00:00Z","epcList":[';
     print {$fh} ($_ ? ',' : '') . sprintf '"urn:epc:id:sgtin:9506000.013435.J%09d"', $_ for 0 .. $lines / 2 - 1;
     print {$fh} '],"ilmd":{"cbvmda:lotNumber":"J","cbvmda:itemExpirationDate":"2030-12-31"}}]}}';
     close $fh or die "$path: $!";

@@ -1,4 +1,4 @@
-#include "svw_event.h"
+#include "svw_event_in.h"
 
 #include <string.h>
 
@@ -63,6 +63,23 @@ svw_epc_class(sv_span_t text, uint8_t buf[SV_GS1_BUFFER], uint64_t *gtin, sv_spa
     *lot = value != NULL ? *value : (sv_span_t) { NULL, 0 };
 
     return NULL;
+}
+
+
+sv_span_t
+svw_place(sv_span_t text, char out[SVW_PLACE])
+{
+    int            n;
+    uint8_t        buf[SV_GS1_BUFFER];
+    sv_gs1_data_t  data;
+
+    if (text.len == 0 || svw_epc_read(text, buf, &data) != SV_GS1_OK || sv_gs1_get(&data, 414) == NULL) {
+        return text;
+    }
+
+    n = sv_gs1_uri_print(&data, out, SVW_PLACE);
+
+    return n > 0 ? (sv_span_t) { (const uint8_t *) out, (size_t) n } : text;
 }
 
 

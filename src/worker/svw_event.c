@@ -6,6 +6,7 @@
 
 
 static int svw_event_item(svw_event_t *event, const svw_epc_t *epc);
+static int svw_event_digest(svw_event_t *event, const svw_epc_t *epc, uint64_t word[4]);
 static int svw_event_spool(svw_event_t *event, const svw_epc_head_t *head, sv_span_t text, sv_span_t serial);
 static void svw_event_remark(svw_remark_t *remark, int64_t place, int64_t line, sv_span_t text, const char *reason);
 static const char *svw_claim_check(svw_event_t *event, svw_claim_t claim, sv_span_t *text, uint8_t buf[2], sv_day_t *day);
@@ -181,23 +182,32 @@ svw_event_epc(svw_event_t *event, int64_t line, sv_span_t text)
 }
 
 
+int
+svw_event_next(svw_event_t *event, svw_epc_head_t *head, uint8_t text[SVW_EPC_TEXT], uint8_t serial[SV_SERIAL_MAX])
+{
+    int  got;
+
+    got = svw_spool_get(event->spool, head, sizeof(svw_epc_head_t));
+
+    if (got == 1) {
+        got = svw_spool_get(event->spool, text, head->text) == 1 && svw_spool_get(event->spool, serial, head->serial) == 1 ? 1 : -1;
+    }
+
+    return got >= 0 ? got : svw_load_stop(event->load, SVW_LOAD_FAILED, "temporary file: %s", strerror(errno));
+}
+
+
 /* 1, or 0 when the event names it already, or -1 */
 static int
 svw_event_item(svw_event_t *event, const svw_epc_t *epc)
 {
     int        i, rc;
-    uint8_t    digest[SVW_DIGEST];
     uint64_t   word[4], carry, first;
 
-    if (EVP_DigestInit_ex(event->md, event->sha256, NULL) != 1
-        || EVP_DigestUpdate(event->md, &epc->gtin, sizeof(epc->gtin)) != 1
-        || EVP_DigestUpdate(event->md, epc->serial.data, epc->serial.len) != 1
-        || EVP_DigestFinal_ex(event->md, digest, NULL) != 1)
-    {
-        return svw_load_stop(event->load, SVW_LOAD_FAILED, "no SHA-256 from OpenSSL");
+    if (svw_event_digest(event, epc, word) != 0) {
+        return -1;
     }
 
-    memcpy(word, digest, sizeof(word));
     rc = svw_set_add(event->set, word[0]);
 
     if (rc == -1) {
@@ -220,6 +230,34 @@ svw_event_item(svw_event_t *event, const svw_epc_t *epc)
     event->cases += epc->gtin / UINT64_C(10000000000000) >= 1 && epc->gtin / UINT64_C(10000000000000) <= 8;
 
     return 1;
+}
+
+
+int
+svw_event_has(svw_event_t *event, const svw_epc_t *epc)
+{
+    uint64_t  word[4];
+
+    return svw_event_digest(event, epc, word) == 0 ? svw_set_has(event->set, word[0]) : -1;
+}
+
+
+static int
+svw_event_digest(svw_event_t *event, const svw_epc_t *epc, uint64_t word[4])
+{
+    uint8_t  digest[SVW_DIGEST];
+
+    if (EVP_DigestInit_ex(event->md, event->sha256, NULL) != 1
+        || EVP_DigestUpdate(event->md, &epc->gtin, sizeof(epc->gtin)) != 1
+        || EVP_DigestUpdate(event->md, epc->serial.data, epc->serial.len) != 1
+        || EVP_DigestFinal_ex(event->md, digest, NULL) != 1)
+    {
+        return svw_load_stop(event->load, SVW_LOAD_FAILED, "no SHA-256 from OpenSSL");
+    }
+
+    memcpy(word, digest, SVW_DIGEST);
+
+    return 0;
 }
 
 
@@ -421,6 +459,13 @@ svw_event_is_event(const svw_event_t *event)
            || svw_event_is(event, SVW_MEMBER_TYPE, "TransactionEvent")
            || svw_event_is(event, SVW_MEMBER_TYPE, "TransformationEvent")
            || svw_event_is(event, SVW_MEMBER_TYPE, "AssociationEvent");
+}
+
+
+const char *
+svw_member_name(svw_member_t member)
+{
+    return svw_member_names[member];
 }
 
 

@@ -8,8 +8,9 @@
 #include "svw_event.h"
 
 
+#define SVW_PLACE           256         /* of a location as a Digital Link */
 #define SVW_EPC_TEXT        2048        /* kept of an identifier; it is read whole */
-#define SVW_EVENT_IDS       (16 * 1024) /* of correctiveEventIDs */
+#define SVW_EVENT_IDS       (8 * 1024)  /* of correctiveEventIDs */
 
 typedef struct {
     size_t           len;               /* of the value, which may be longer than what is kept; 0: not there */
@@ -88,6 +89,7 @@ svw_text_span(const svw_text_t *text)
 svw_set_t *svw_set_new(void);
 void svw_set_clear(svw_set_t *set);
 int svw_set_add(svw_set_t *set, uint64_t key);          /* 1, or 0 when it is there already, or -1 */
+int svw_set_has(const svw_set_t *set, uint64_t key);
 void svw_set_free(svw_set_t *set);
 
 /* svw_detail.c */
@@ -97,9 +99,44 @@ void svw_detail_open(svw_detail_t *detail, sv_span_t name);
 void svw_detail_text(svw_detail_t *detail, sv_span_t name, sv_span_t text);
 void svw_detail_close(svw_detail_t *detail);
 json_t *svw_detail_json(svw_detail_t *detail);          /* borrowed; NULL: nothing was kept */
+char *svw_detail_print(svw_detail_t *detail);           /* the caller frees it; NULL: nothing was kept */
 void svw_detail_free(svw_detail_t *detail);
 
+/* svw_form.c: values that are one in several forms, and texts of any bytes, as JSON */
+json_t *svw_form(const char *in, const char *name, sv_span_t text);     /* a member `name' of the object `in' */
+json_t *svw_form_text(sv_span_t text);
+json_t *svw_form_time(sv_span_t text);
+
+/* an event as it was understood; rows point into it and into the event */
+typedef struct {
+    svw_event_row_t  row;
+    int              skipped;           /* left to others, not wrong */
+    int              commissions;       /* it is an ObjectEvent that does */
+    int              packs;             /* of what it commissions some are packs, else all are containers */
+    const char      *element;           /* where what is wrong stands, and what stands there */
+    sv_span_t        value;
+    char             place[96];
+    char             shown[2 * SVW_EVENT_TEXT];
+    char             read_point[SVW_PLACE];
+    char             biz_location[SVW_PLACE];
+    uint8_t          parent[SV_GS1_BUFFER];
+} svw_case_t;
+
+/* svw_event_judge.c: NULL: it may be loaded; else why not */
+const char *svw_event_judge(svw_event_t *event, svw_case_t *judged);
+
+/* svw_event_content.c: what is kept in quarantine; the caller frees it.  NULL: too long, or no memory. */
+char *svw_event_content(svw_event_t *event);
+
+/* the EPCs in their order: rewind the spool, then 1 for each, 0 at the end, -1 with load->rc */
+int svw_event_next(svw_event_t *event, svw_epc_head_t *head, uint8_t text[SVW_EPC_TEXT], uint8_t serial[SV_SERIAL_MAX]);
+
+/* svw_epc.c: of a location its Digital Link, of anything else what it is */
+sv_span_t svw_place(sv_span_t text, char out[SVW_PLACE]);
+
 /* svw_event.c */
+int svw_event_has(svw_event_t *event, const svw_epc_t *epc);            /* 1, 0, -1 */
+const char *svw_member_name(svw_member_t member);
 void svw_text_set(svw_text_t *text, sv_span_t value);
 sv_span_t svw_event_span(const svw_event_t *event, svw_member_t member);
 int svw_event_is(const svw_event_t *event, svw_member_t member, const char *word);

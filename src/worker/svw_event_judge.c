@@ -1,96 +1,80 @@
 #include "svw_event_in.h"
 
-#include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 
-static const char *svw_event_judge(svw_event_t *event, int *skipped, const char **element, svw_item_t *item);
-static int svw_event_load(svw_event_t *event, svw_item_t *item);
-static int svw_event_items(svw_event_t *event, svw_item_t *item);
-static void svw_event_fault(svw_event_t *event, const char *reason, const char *element, sv_span_t value, int skipped, int64_t lines);
-static void svw_event_facts(svw_event_t *event, const svw_item_t *item, uint8_t facts[SVW_DIGEST]);
+#define SVW_AHEAD_MS  (24 * 3600 * (int64_t) 1000)      /* a clock may be wrong, but not by more than that */
+
+/* NULL: it is in order */
+typedef const char *(*svw_judge_pt)(svw_event_t *event, svw_case_t *judged);
+
+typedef struct {
+    const char  *type;
+    const char  *kind;
+} svw_kind_t;
 
 
-int
-svw_event_end(svw_event_t *event)
+static const char *svw_judge_type(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_empty(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_members(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_action(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_step(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_time(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_epcs(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_parent(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_claims(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_packs(svw_event_t *event, svw_case_t *judged);
+static const char *svw_judge_strict(svw_event_t *event, svw_case_t *judged);
+static int svw_judge_action_is(const svw_case_t *judged, const char *action);
+static int svw_judge_corrects(const svw_event_t *event);
+static const char *svw_judge_otherwise(svw_event_t *event, svw_case_t *judged, svw_claim_t claim);
+static int svw_judge_offset(sv_span_t text);
+
+
+static const svw_kind_t  svw_kinds[] = {
+    { "ObjectEvent",      "object" },
+    { "AggregationEvent", "aggregation" },
+    { "TransactionEvent", "transaction" },
+    { NULL, NULL }
+};
+
+static const char  *const svw_actions[] = { "add", "observe", "delete", NULL };
+
+/* the first that finds something names it */
+static const svw_judge_pt  svw_judges[] = {
+    svw_judge_type, svw_judge_empty, svw_judge_members, svw_judge_action, svw_judge_step, svw_judge_time, svw_judge_epcs,
+    svw_judge_parent, svw_judge_claims, svw_judge_packs, svw_judge_strict, NULL
+};
+
+static const char  *const svw_claim_names[SVW_CLAIMS] = { "lot", "expiry", "market" };
+static const char  *const svw_claim_missing[SVW_CLAIMS] = { "lot_missing", "expiry_missing", NULL };
+
+
+const char *
+svw_event_judge(svw_event_t *event, svw_case_t *judged)
 {
-    int          skipped;
-    svw_item_t   item;
-    const char  *reason, *element;
-
-    item = (svw_item_t) { .event_ms = SVW_NO_TIME, .event = event->n };
-
-    reason = svw_event_judge(event, &skipped, &element, &item);
-
-    if (reason == NULL) {
-        return svw_event_load(event, &item);
-    }
-
-    if (skipped) {
-        event->load->events_skipped++;
-    } else {
-        event->load->events++;
-        event->load->lines += event->epcs;
-    }
-
-    svw_event_fault(event, reason, element, (sv_span_t) { NULL, 0 }, skipped, event->epcs);
-
-    return 0;
-}
-
-
-/* Is it one of ours, and does it say all that is needed?  NULL: it is, and it does. */
-static const char *
-svw_event_judge(svw_event_t *event, int *skipped, const char **element, svw_item_t *item)
-{
-    sv_span_t    step;
+    unsigned     i;
     const char  *reason;
 
-    *skipped = 1;
+    judged->skipped = 0;
+    judged->commissions = 0;
+    judged->element = "";
+    judged->value = (sv_span_t) { NULL, 0 };
+    judged->row = (svw_event_row_t) {
+        .event = event->n, .line = event->line, .event_id = svw_event_span(event, SVW_MEMBER_ID), .event_ms = SVW_NO_TIME,
+        .packs = event->items
+    };
 
-    if (event->seen & 1u << SVW_MEMBER_ERROR) {
-        *element = "errorDeclaration";
-        return "event_error_declaration";
-    }
+    judged->row.step = svw_word(svw_event_span(event, SVW_MEMBER_STEP), "bizstep");
+    judged->row.disposition = svw_word(svw_event_span(event, SVW_MEMBER_DISPOSITION), "disp");
+    judged->row.offset_min = svw_judge_offset(svw_event_span(event, SVW_MEMBER_OFFSET));
+    judged->row.read_point = svw_place(svw_event_span(event, SVW_MEMBER_READ_POINT), judged->read_point);
+    judged->row.biz_location = svw_place(svw_event_span(event, SVW_MEMBER_BIZ_LOCATION), judged->biz_location);
 
-    if (!svw_event_is(event, SVW_MEMBER_TYPE, "ObjectEvent")) {
-        *element = "type";
-        return "event_type";
-    }
+    for (i = 0; svw_judges[i] != NULL; i++) {
+        reason = svw_judges[i](event, judged);
 
-    step = svw_word(svw_event_span(event, SVW_MEMBER_STEP), "bizstep");
-
-    if (!sv_span_eq(step, sv_span("commissioning"))) {
-        *element = "bizStep";
-        return "event_step";
-    }
-
-    if (!svw_event_is(event, SVW_MEMBER_ACTION, "ADD")) {
-        *element = "action";
-        return "event_action";
-    }
-
-    *element = "epcList";
-
-    if (event->epcs == 0) {
-        return "event_empty";
-    }
-
-    if (event->containers == event->epcs) {
-        return "epc_container";
-    }
-
-    *skipped = 0;
-
-    if (event->twice != NULL) {
-        *element = event->twice;
-        return "event_member_twice";
-    }
-
-    *element = "eventTime";
-
-    if (event->text[SVW_MEMBER_TIME].len != 0) {
-        reason = svw_check_time(svw_event_span(event, SVW_MEMBER_TIME), &item->event_ms);
         if (reason != NULL) {
             return reason;
         }
@@ -100,114 +84,344 @@ svw_event_judge(svw_event_t *event, int *skipped, const char **element, svw_item
 }
 
 
-static int
-svw_event_load(svw_event_t *event, svw_item_t *item)
+/* Events of a kind that says nothing of packs are left alone; one without any type cannot be read. */
+static const char *
+svw_judge_type(svw_event_t *event, svw_case_t *judged)
 {
-    uint8_t            facts[SVW_DIGEST];
-    const svw_told_t  *lot, *expiry;
+    const svw_kind_t  *k;
 
-    lot = &event->told[SVW_CLAIM_LOT];
-    expiry = &event->told[SVW_CLAIM_EXPIRY];
-    event->load->lines += event->items - event->containers + event->bad.n;
+    for (k = svw_kinds; k->type != NULL && !svw_event_is(event, SVW_MEMBER_TYPE, k->type); k++) { /* void */ }
 
-    if (event->bad.n != 0) {
-        event->load->events++;
-        svw_event_fault(event, event->bad.reason, "epcList", svw_text_span(&event->bad.text), 0, event->bad.n);
-        return 0;
+    judged->row.kind = k->kind;
+    judged->element = "type";
+
+    if (k->type != NULL) {
+        return NULL;
     }
 
-    if (lot->dialect == NULL || lot->reason != NULL) {
-        event->load->events++;
-        svw_event_fault(event, lot->dialect == NULL ? "lot_missing" : lot->reason, "lot", svw_text_span(&lot->text), 0, event->items);
-        return 0;
+    if (event->text[SVW_MEMBER_TYPE].len == 0) {
+        return "event_type_missing";
     }
 
-    if (expiry->dialect == NULL || expiry->reason != NULL) {
-        event->load->events++;
-        svw_event_fault(event, expiry->dialect == NULL ? "expiry_missing" : expiry->reason, "expiry", svw_text_span(&expiry->text), 0,
-                        event->items);
-        return 0;
-    }
+    judged->skipped = 1;
+    judged->value = svw_event_span(event, SVW_MEMBER_TYPE);
 
-    item->lot = svw_text_span(&lot->text);
-    item->expiry = expiry->day;
-    svw_event_facts(event, item, facts);
-
-    if (svw_event_items(event, item) != 0) {
-        return -1;
-    }
-
-    return svw_load_event(event->load, event->n, event->line, event->text[SVW_MEMBER_ID].len != 0 ? event->id : facts, facts);
+    return "event_type";
 }
 
 
-static int
-svw_event_items(svw_event_t *event, svw_item_t *item)
+/* What names no item says nothing of any: sensor readings, quantities of bulk. */
+static const char *
+svw_judge_empty(svw_event_t *event, svw_case_t *judged)
 {
-    int              got;
-    int64_t          i;
-    uint8_t          text[SVW_EPC_TEXT], serial[SV_SERIAL_MAX];
-    svw_epc_head_t   head;
-
-    if (svw_spool_rewind(event->spool) != 0) {
-        return svw_load_stop(event->load, SVW_LOAD_FAILED, "temporary file: %s", strerror(errno));
+    if (event->epcs != 0 || svw_judge_corrects(event)
+        || (strcmp(judged->row.kind, "aggregation") == 0 && !svw_event_is(event, SVW_MEMBER_ACTION, "ADD")))
+    {
+        return NULL;
     }
 
-    for (i = 0; i < event->epcs; i++) {
-        got = svw_spool_get(event->spool, &head, sizeof(head));
+    judged->skipped = 1;
+    judged->element = strcmp(judged->row.kind, "aggregation") == 0 ? "childEPCs" : "epcList";
 
-        if (got == 1) {
-            got = svw_spool_get(event->spool, text, head.text);
+    return "event_empty";
+}
+
+
+static const char *
+svw_judge_members(svw_event_t *event, svw_case_t *judged)
+{
+    unsigned  i;
+
+    if (event->twice != NULL) {
+        judged->element = event->twice;
+        return "event_member_twice";
+    }
+
+    for (i = 0; i < SVW_MEMBER_TEXTS; i++) {
+        if (event->text[i].len > SVW_EVENT_TEXT) {
+            judged->element = svw_member_name(i);
+            judged->value = svw_event_span(event, i);
+            return "event_member_length";
         }
+    }
 
-        if (got == 1) {
-            got = svw_spool_get(event->spool, serial, head.serial);
+    if (event->ids_full) {
+        judged->element = "errorDeclaration correctiveEventIDs";
+        return "event_member_length";
+    }
+
+    return NULL;
+}
+
+
+static const char *
+svw_judge_action(svw_event_t *event, svw_case_t *judged)
+{
+    size_t     i, n;
+    sv_span_t  action;
+
+    judged->element = "action";
+    action = judged->value = svw_event_span(event, SVW_MEMBER_ACTION);
+
+    for (n = 0; svw_actions[n] != NULL; n++) {
+        for (i = 0; i < action.len && svw_actions[n][i] == (action.data[i] | 0x20) && action.data[i] < 'a'; i++) { /* void */ }
+
+        if (i == action.len && svw_actions[n][i] == '\0') {
+            judged->row.action = svw_actions[n];
+            return NULL;
         }
+    }
 
-        if (got != 1) {
-            return svw_load_stop(event->load, SVW_LOAD_FAILED, "temporary file: %s", strerror(errno));
-        }
+    return "event_action";
+}
 
-        if (head.what != SVW_EPC_GOOD || head.gtin == 0) {
+
+/* To make or to end items is something definite: only what is known to mean it is taken for it. */
+static const char *
+svw_judge_step(svw_event_t *event, svw_case_t *judged)
+{
+    judged->element = "bizStep";
+    judged->value = svw_event_span(event, SVW_MEMBER_STEP);
+
+    if (strcmp(judged->row.kind, "object") != 0 || svw_judge_action_is(judged, "observe")) {
+        return NULL;
+    }
+
+    if (!svw_step_known(judged->row.step, svw_event_span(event, SVW_MEMBER_ACTION))) {
+        return "event_step";
+    }
+
+    judged->commissions = sv_span_eq(judged->row.step, sv_span("commissioning"));
+
+    return NULL;
+}
+
+
+static const char *
+svw_judge_time(svw_event_t *event, svw_case_t *judged)
+{
+    const char  *reason;
+
+    judged->element = "eventTime";
+    judged->value = svw_event_span(event, SVW_MEMBER_TIME);
+
+    if (judged->value.len == 0) {
+        return "event_time_missing";
+    }
+
+    reason = svw_check_time(judged->value, &judged->row.event_ms);
+
+    if (reason != NULL) {
+        return reason;
+    }
+
+    return judged->row.event_ms > event->load->now_ms + SVW_AHEAD_MS ? "event_time_future" : NULL;
+}
+
+
+static const char *
+svw_judge_epcs(svw_event_t *event, svw_case_t *judged)
+{
+    size_t  n;
+
+    if (event->bad.n == 0) {
+        return NULL;
+    }
+
+    n = (size_t) snprintf(judged->place, sizeof(judged->place), "%s[%lld]",
+                          strcmp(judged->row.kind, "aggregation") == 0 ? "childEPCs" : "epcList", (long long) event->bad.place);
+
+    if (event->bad.n > 1) {
+        snprintf(judged->place + n, sizeof(judged->place) - n, " and %lld more", (long long) event->bad.n - 1);
+    }
+
+    judged->row.line = event->bad.line;
+    judged->element = judged->place;
+    judged->value = svw_text_span(&event->bad.text);
+
+    return event->bad.reason;
+}
+
+
+/* Nobody's parent is its own child: what is in it could not be told. */
+static const char *
+svw_judge_parent(svw_event_t *event, svw_case_t *judged)
+{
+    int          rc;
+    svw_epc_t    epc;
+    const char  *reason;
+
+    judged->element = "parentID";
+    judged->value = svw_event_span(event, SVW_MEMBER_PARENT);
+
+    if (judged->value.len == 0 || strcmp(judged->row.kind, "object") == 0) {
+        return strcmp(judged->row.kind, "aggregation") == 0 && !svw_judge_action_is(judged, "observe") ? "parent_missing" : NULL;
+    }
+
+    reason = svw_epc_parse(judged->value, judged->parent, &epc);
+
+    if (reason != NULL) {
+        return reason;
+    }
+
+    judged->row.parent_gtin = epc.gtin;
+    judged->row.parent_serial = epc.serial;
+
+    rc = svw_event_has(event, &epc);
+
+    return rc == 1 ? "parent_child" : NULL;
+}
+
+
+/*
+ * Where packs are commissioned all that is told of them has to be right and to
+ * agree.  Elsewhere it is told beside: what is not plain is left away, and
+ * holds up neither a reject nor a shipment.
+ */
+static const char *
+svw_judge_claims(svw_event_t *event, svw_case_t *judged)
+{
+    unsigned     i;
+    sv_span_t    none;
+    svw_told_t  *told;
+
+    none = (sv_span_t) { NULL, 0 };
+
+    for (i = 0; i < SVW_CLAIMS; i++) {
+        told = &event->told[i];
+        judged->element = svw_claim_names[i];
+        judged->value = told->dialect != NULL ? svw_text_span(&told->text) : none;
+
+        if (told->dialect == NULL) {
             continue;
         }
 
-        item->line = head.line;
-        item->gtin = head.gtin;
-        item->serial = (sv_span_t) { serial, head.serial };
+        if (judged->commissions && told->other_dialect != NULL) {
+            return svw_judge_otherwise(event, judged, i);
+        }
 
-        if (svw_load_item(event->load, item) != 0) {
-            return -1;
+        if (judged->commissions && told->reason != NULL) {
+            return told->reason;
+        }
+
+        if (told->other_dialect != NULL || told->reason != NULL) {
+            told->dialect = NULL;
         }
     }
 
-    return 0;
+    judged->row.lot = event->told[SVW_CLAIM_LOT].dialect != NULL ? svw_text_span(&event->told[SVW_CLAIM_LOT].text) : none;
+    judged->row.expiry = event->told[SVW_CLAIM_EXPIRY].dialect != NULL ? event->told[SVW_CLAIM_EXPIRY].day : 0;
+    judged->row.market = event->told[SVW_CLAIM_MARKET].dialect != NULL ? svw_text_span(&event->told[SVW_CLAIM_MARKET].text) : none;
+
+    return NULL;
 }
 
 
-static void
-svw_event_fault(svw_event_t *event, const char *reason, const char *element, sv_span_t value, int skipped, int64_t lines)
+/*
+ * A pack has a lot and an expiry.  Without both, an item of a packaging level
+ * above the pack's is a container, as one with an SSCC always is.
+ */
+static const char *
+svw_judge_packs(svw_event_t *event, svw_case_t *judged)
 {
-    char          place[96];
-    svw_fault_t   fault;
+    unsigned  i;
 
-    snprintf(place, sizeof(place), "event %d%s%s", (int) event->n, element != NULL ? " " : "", element != NULL ? element : "");
+    if (!judged->commissions) {
+        return NULL;
+    }
 
-    fault = (svw_fault_t) { .line = event->line, .lines = lines, .element = place, .reason = reason, .skipped = skipped, .value = value };
+    judged->value = (sv_span_t) { NULL, 0 };
+    judged->packs = event->items > event->containers;
 
-    svw_load_fault(event->load, &fault);
+    if (event->told[SVW_CLAIM_LOT].dialect == NULL && event->told[SVW_CLAIM_EXPIRY].dialect == NULL
+        && event->items == event->containers + event->cases)
+    {
+        judged->packs = 0;
+    }
+
+    for (i = SVW_CLAIM_LOT; judged->packs && !svw_judge_corrects(event) && i <= SVW_CLAIM_EXPIRY; i++) {
+        if (event->told[i].dialect == NULL) {
+            judged->element = svw_claim_names[i];
+            return svw_claim_missing[i];
+        }
+    }
+
+    return NULL;
 }
 
 
-static void
-svw_event_facts(svw_event_t *event, const svw_item_t *item, uint8_t facts[SVW_DIGEST])
+static const char *
+svw_judge_strict(svw_event_t *event, svw_case_t *judged)
 {
-    EVP_DigestInit_ex(event->md, event->sha256, NULL);
-    EVP_DigestUpdate(event->md, "commissioning", sizeof("commissioning"));
-    EVP_DigestUpdate(event->md, &item->event_ms, sizeof(item->event_ms));
-    EVP_DigestUpdate(event->md, &item->expiry, sizeof(item->expiry));
-    EVP_DigestUpdate(event->md, &event->items, sizeof(event->items));
-    EVP_DigestUpdate(event->md, event->word, sizeof(event->word));
-    EVP_DigestUpdate(event->md, item->lot.data, item->lot.len);
-    EVP_DigestFinal_ex(event->md, facts, NULL);
+    if (event->irregular == NULL || !event->load->source->strict) {
+        return NULL;
+    }
+
+    judged->element = event->irregular_at;
+    judged->value = (sv_span_t) { NULL, 0 };
+
+    return event->irregular;
+}
+
+
+static int
+svw_judge_action_is(const svw_case_t *judged, const char *action)
+{
+    return strcmp(judged->row.action, action) == 0;
+}
+
+
+/* Whose identity is given need not repeat what it declares wrong. */
+static int
+svw_judge_corrects(const svw_event_t *event)
+{
+    return (event->seen & 1u << SVW_MEMBER_ERROR) != 0 && event->text[SVW_MEMBER_ID].len != 0;
+}
+
+
+static const char *
+svw_judge_otherwise(svw_event_t *event, svw_case_t *judged, svw_claim_t claim)
+{
+    svw_told_t  *told;
+
+    told = &event->told[claim];
+
+    snprintf(judged->place, sizeof(judged->place), "%s (%s, %s)", svw_claim_names[claim], told->dialect, told->other_dialect);
+    snprintf(judged->shown, sizeof(judged->shown), "%.*s, %.*s", (int) svw_text_span(&told->text).len, (const char *) told->text.data,
+             (int) svw_text_span(&told->other).len, (const char *) told->other.data);
+
+    judged->element = judged->place;
+    judged->value = (sv_span_t) { (const uint8_t *) judged->shown, strlen(judged->shown) };
+
+    return "claim_contradiction";
+}
+
+
+/* +hh:mm, at most 14 hours; INT_MIN: it is not there, or no offset */
+static int
+svw_judge_offset(sv_span_t text)
+{
+    int             minutes;
+    unsigned        i;
+    const uint8_t  *p;
+
+    p = text.data;
+
+    if (text.len != 6 || (p[0] != '+' && p[0] != '-') || p[3] != ':') {
+        return INT_MIN;
+    }
+
+    for (i = 1; i < 6; i++) {
+        if (i != 3 && (p[i] < '0' || p[i] > '9')) {
+            return INT_MIN;
+        }
+    }
+
+    minutes = ((p[1] - '0') * 10 + p[2] - '0') * 60 + (p[4] - '0') * 10 + p[5] - '0';
+
+    if (minutes > 14 * 60 || p[4] > '5') {
+        return INT_MIN;
+    }
+
+    return p[0] == '-' ? -minutes : minutes;
 }

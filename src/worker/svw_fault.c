@@ -24,8 +24,8 @@ svw_load_fault(svw_load_t *load, const svw_fault_t *fault)
 
     svw_printable(value, sizeof(value), fault->value);
 
-    error = json_pack("{s:I, s:I, s:s, s:b}", "line", (json_int_t) fault->line, "lines", (json_int_t) fault->lines,
-                      "reason", fault->reason, "skipped", fault->skipped);
+    error = json_pack("{s:I, s:I, s:s, s:b, s:b}", "line", (json_int_t) fault->line, "lines", (json_int_t) fault->lines,
+                      "reason", fault->reason, "skipped", fault->skipped, "quarantined", fault->quarantined);
 
     if (fault->element != NULL) {
         json_object_set_new(error, "element", json_string(fault->element));

@@ -90,6 +90,8 @@ static const svw_json_name_t  svw_json_names[] = {
     { "resultsBody",      SVW_IN(RESULTS),      SVW_NAME_RESULTS_BODY, SVW_MEMBER_OTHER },
     { "eventList",        SVW_IN(BODY) | SVW_IN(RESULTS_BODY), SVW_NAME_LIST, SVW_MEMBER_OTHER },
     { "epcList",          SVW_IN_EVENT,         SVW_NAME_EPCS,         SVW_MEMBER_EPCS },
+    { "childEPCs",        SVW_IN_EVENT,         SVW_NAME_EPCS,         SVW_MEMBER_EPCS },
+    { "parentID",         SVW_IN_EVENT,         SVW_NAME_TEXT + SVW_MEMBER_PARENT, SVW_MEMBER_PARENT },
     { "ilmd",             SVW_IN_EVENT,         SVW_NAME_ILMD,         SVW_MEMBER_OTHER },
     { "errorDeclaration", SVW_IN_EVENT,         SVW_NAME_ERROR,        SVW_MEMBER_ERROR },
     { "type",             SVW_IN_EVENT,         SVW_NAME_TEXT + SVW_MEMBER_TYPE,   SVW_MEMBER_TYPE },

@@ -30,6 +30,11 @@ static const svw_format_t  svw_formats[] = {
     { "gzip",       SVW_STARTS("\x1f\x8b"), NULL, "a gzip archive; deliver what is in it" },
     { "xls",        SVW_STARTS("\xd0\xcf\x11\xe0"), NULL, "a spreadsheet; save it as CSV" },
     { "pdf",        SVW_STARTS("%PDF"), NULL, "a PDF" },
+    { "bzip2",      SVW_STARTS("BZh"), NULL, "a bzip2 archive; deliver what is in it" },
+    { "xz",         SVW_STARTS("\xfd" "7zXZ"), NULL, "an xz archive; deliver what is in it" },
+    { "zstd",       SVW_STARTS("\x28\xb5\x2f\xfd"), NULL, "a zstd archive; deliver what is in it" },
+    { "7z",         SVW_STARTS("7z\xbc\xaf"), NULL, "a 7-Zip archive; deliver what is in it" },
+    { "rar",        SVW_STARTS("Rar!"), NULL, "a RAR archive; deliver what is in it" },
     { NULL, NULL, 0, NULL, NULL }
 };
 

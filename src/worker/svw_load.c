@@ -92,12 +92,37 @@ svw_load_item(svw_load_t *load, const svw_item_t *item)
 
 
 int
-svw_load_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t identity[SVW_DIGEST],
-    const uint8_t facts[SVW_DIGEST])
+svw_load_event(svw_load_t *load, const svw_event_row_t *row)
 {
     load->events++;
 
-    return svw_stage_event(load, event, line, identity, facts);
+    return svw_stage_event(load, row);
+}
+
+
+int
+svw_load_epc(svw_load_t *load, const svw_epc_row_t *row)
+{
+    return svw_stage_epc(load, row);
+}
+
+
+int
+svw_load_quarantine(svw_load_t *load, const svw_quarantine_row_t *row)
+{
+    char          place[160];
+    svw_fault_t   fault;
+
+    snprintf(place, sizeof(place), "event %d %s", (int) row->event, row->element);
+
+    fault = (svw_fault_t) { .line = row->line, .lines = row->packs, .element = place, .value = row->value,
+                            .reason = row->reason, .quarantined = 1 };
+    svw_load_fault(load, &fault);
+
+    load->events++;
+    load->events_quarantined++;
+
+    return svw_stage_quarantine(load, row);
 }
 
 
@@ -424,11 +449,11 @@ svw_load_state(const svw_load_t *load, const char **note)
         return "rejected";
     }
 
-    if (load->rejected == 0) {
+    if (load->rejected == 0 && load->events_quarantined == 0) {
         return "loaded";
     }
 
-    if (load->lots_merged > 0 || load->events_seen > 0) {
+    if (load->lots_merged > 0 || load->events_seen > 0 || load->events_merged > 0 || load->events_quarantined > 0) {
         return "partial";
     }
 

@@ -125,7 +125,7 @@ typedef struct {
     int32_t         id;
     int64_t         bytes;              /* read */
     int64_t         lines, rejected;
-    int64_t         events, events_seen, events_skipped, events_quarantined;
+    int64_t         events, events_seen, events_skipped, events_quarantined, events_merged;
     int64_t         lots, lots_merged, lots_unknown;
     int64_t         lines_unknown;      /* told as of unknown products, less those that were passed over for it */
     json_t         *errors;             /* at most conf->max_errors */
@@ -153,8 +153,9 @@ svw_file_rc_t svw_load_file(svw_conf_t *conf, svw_db_t *db, int fd, const char *
 /* for the readers: 0 to go on, -1 to stop (load->rc says why) */
 int svw_load_item(svw_load_t *load, const svw_item_t *item);
 void svw_load_fault(svw_load_t *load, const svw_fault_t *fault);
-int svw_load_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t identity[SVW_DIGEST],
-    const uint8_t facts[SVW_DIGEST]);
+int svw_load_event(svw_load_t *load, const svw_event_row_t *row);
+int svw_load_epc(svw_load_t *load, const svw_epc_row_t *row);
+int svw_load_quarantine(svw_load_t *load, const svw_quarantine_row_t *row);     /* told as a fault, too */
 int svw_load_refuse(svw_load_t *load, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int svw_load_stop(svw_load_t *load, svw_load_rc_t rc, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int svw_load_read(svw_load_t *load, unsigned char *buf, size_t *n);      /* 1 read, 0 at the end, -1 stop */
@@ -186,7 +187,9 @@ json_t *svw_fault_reasons(const svw_load_t *load);
 /* svw_stage.c */
 svw_load_rc_t svw_stage_open(svw_load_t *load);
 int svw_stage_item(svw_load_t *load, const svw_item_t *item);
-int svw_stage_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t *identity, const uint8_t *facts);
+int svw_stage_event(svw_load_t *load, const svw_event_row_t *row);
+int svw_stage_epc(svw_load_t *load, const svw_epc_row_t *row);
+int svw_stage_quarantine(svw_load_t *load, const svw_quarantine_row_t *row);
 svw_load_rc_t svw_stage_close(svw_load_t *load);        /* everything sent, lots listed */
 void svw_stage_free(svw_load_t *load);                  /* drops the tables */
 void svw_stage_forget(svw_load_t *load);                /* they are dropped already */

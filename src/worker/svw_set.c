@@ -15,7 +15,6 @@ struct svw_set_s {
 
 
 static int svw_set_grow(svw_set_t *set);
-static int svw_set_has(const uint64_t *slot, size_t mask, uint64_t key);
 static int svw_set_put(uint64_t *slot, size_t mask, uint64_t key);
 
 
@@ -58,7 +57,7 @@ svw_set_add(svw_set_t *set, uint64_t key)
     key |= key == 0;
 
     if (set->n == SVW_SET_MOST) {
-        return !svw_set_has(set->slot, set->mask, key);
+        return !svw_set_has(set, key);
     }
 
     if (2 * (set->n + 1) > set->mask + 1 && svw_set_grow(set) != 0) {
@@ -72,6 +71,19 @@ svw_set_add(svw_set_t *set, uint64_t key)
     set->n++;
 
     return 1;
+}
+
+
+int
+svw_set_has(const svw_set_t *set, uint64_t key)
+{
+    size_t  i;
+
+    key |= key == 0;
+
+    for (i = key & set->mask; set->slot[i] != 0 && set->slot[i] != key; i = (i + 1) & set->mask) { /* void */ }
+
+    return set->slot[i] != 0;
 }
 
 
@@ -109,17 +121,6 @@ svw_set_grow(svw_set_t *set)
     set->mask = 2 * old - 1;
 
     return 0;
-}
-
-
-static int
-svw_set_has(const uint64_t *slot, size_t mask, uint64_t key)
-{
-    size_t  i;
-
-    for (i = key & mask; slot[i] != 0 && slot[i] != key; i = (i + 1) & mask) { /* void */ }
-
-    return slot[i] != 0;
 }
 
 

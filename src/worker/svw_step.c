@@ -29,6 +29,11 @@ static const svw_vocabulary_t  svw_vocabularies[] = {
     { NULL, NULL }
 };
 
+static const char  *const svw_webs[] = {
+    "cbv:", "https://ref.gs1.org/", "http://ref.gs1.org/", "https://ns.gs1.org/", "http://ns.gs1.org/",
+    "https://gs1.org/", "http://gs1.org/", "https://www.gs1.org/", "http://www.gs1.org/", NULL
+};
+
 static const svw_step_t  svw_steps[] = {
     { "commissioning",   "ADD" },
     { "encoding",        "ADD" },
@@ -99,15 +104,11 @@ svw_step_known(sv_span_t word, sv_span_t action)
 static size_t
 svw_word_web(sv_span_t text)
 {
-    size_t               i, n;
-    static const char   *const starts[] = {
-        "cbv:", "https://ref.gs1.org/", "http://ref.gs1.org/", "https://ns.gs1.org/", "http://ns.gs1.org/",
-        "https://gs1.org/", "http://gs1.org/", "https://www.gs1.org/", "http://www.gs1.org/", NULL
-    };
+    size_t  i, n;
 
-    for (i = 0; starts[i] != NULL && !svw_word_starts(text, starts[i]); i++) { /* void */ }
+    for (i = 0; svw_webs[i] != NULL && !svw_word_starts(text, svw_webs[i]); i++) { /* void */ }
 
-    if (starts[i] == NULL) {
+    if (svw_webs[i] == NULL) {
         return 0;
     }
 
