@@ -290,7 +290,7 @@ subtest 'a dump of the database does not stop the next load' => sub {
 };
 
 subtest 'the progress of a file that is one event' => sub {
-    my $event = '{"type":"ObjectEvent","action":"ADD","bizStep":"commissioning","epcList":['
+    my $event = '{"type":"ObjectEvent","action":"ADD","bizStep":"commissioning","eventTime":"2026-11-20T10:00:00Z","epcList":['
         . join(',', map { sprintf '"urn:epc:id:sgtin:9506000.013435.K%06d"', $_ } 1 .. 20_000)
         . '],"ilmd":{"x:lotNumber":"K","x:itemExpirationDate":"2030-12-31"}}';
 

@@ -271,7 +271,7 @@ svw_content_name(svw_content_t *content, const char *name, char out[2 * SVW_EVEN
 static int
 svw_content_epcs(svw_event_t *event, FILE *out)
 {
-    int              got;
+    int              got, len;
     int64_t          n;
     char             string[SVW_CONTENT_STRING];
     uint8_t          text[SVW_EPC_TEXT], serial[SV_SERIAL_MAX];
@@ -292,11 +292,14 @@ svw_content_epcs(svw_event_t *event, FILE *out)
         sv_json_init(&json, string, sizeof(string));
         sv_json_span(&json, NULL, (sv_span_t) { text, head.text });
 
-        if (sv_json_done(&json) < 0 || ftell(out) > SVW_EVENT_KEEP) {
+        len = sv_json_done(&json);
+
+        if (len < 0 || ftell(out) > SVW_EVENT_KEEP) {
             return -1;
         }
 
-        fprintf(out, "%s%s", n > 0 ? "," : "", string);
+        fputs(n > 0 ? "," : "", out);
+        fwrite(string, 1, (size_t) len, out);
     }
 
     fputc(']', out);

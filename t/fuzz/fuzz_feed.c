@@ -13,7 +13,7 @@ typedef struct {
     const uint8_t  *input;
     size_t          size, pos, piece;
     uint64_t        hash;               /* over everything that came out */
-    int64_t         items, faults;
+    int64_t         items, faults, events;
 } sv_fuzz_feed_t;
 
 
@@ -21,7 +21,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size);
 
 static void sv_fuzz_run(sv_fuzz_feed_t *feed, const uint8_t *input, size_t size, size_t piece, int json);
 static void sv_fuzz_mix(sv_fuzz_feed_t *feed, const void *data, size_t len);
+static void sv_fuzz_mix_text(sv_fuzz_feed_t *feed, const char *text);
+static void sv_fuzz_json(const char *text);
 static void sv_fuzz_require(int condition);
+
+
+/* an ordinary feed, and a strict one */
+static const svw_source_t  sv_fuzz_sources[] = {
+    { "", "", 0, 0, "" }, { "strict", "", 1, 0, "salt" }
+};
 
 
 int
@@ -48,7 +56,7 @@ LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
     sv_fuzz_run(&whole, input + 1, size - 1, SV_FUZZ_MAX, json);
     sv_fuzz_run(&cut, input + 1, size - 1, piece, json);
 
-    sv_fuzz_require(whole.items == cut.items && whole.faults == cut.faults && whole.hash == cut.hash);
+    sv_fuzz_require(whole.items == cut.items && whole.faults == cut.faults && whole.events == cut.events && whole.hash == cut.hash);
     sv_fuzz_require(whole.load.rc == cut.load.rc && whole.load.lines == cut.load.lines);
 
     return 0;
@@ -59,7 +67,9 @@ static void
 sv_fuzz_run(sv_fuzz_feed_t *feed, const uint8_t *input, size_t size, size_t piece, int json)
 {
     *feed = (sv_fuzz_feed_t) {
-        .load = {.fd = -1, .size = (int64_t) size, .today = 20778}, .input = input, .size = size, .piece = piece
+        .load = {.fd = -1, .source = &sv_fuzz_sources[input[-1] >> 7], .size = (int64_t) size, .today = 20778,
+                 .now_ms = INT64_C(1795269600000)},
+        .input = input, .size = size, .piece = piece
     };
 
 #ifdef SV_FUZZ_XML
@@ -140,16 +150,64 @@ svw_load_fault(svw_load_t *load, const svw_fault_t *fault)
 
 
 int
-svw_load_event(svw_load_t *load, int32_t event, int64_t line, const uint8_t identity[SVW_DIGEST],
-    const uint8_t facts[SVW_DIGEST])
+svw_load_event(svw_load_t *load, const svw_event_row_t *row)
 {
     sv_fuzz_feed_t  *feed;
 
     feed = (sv_fuzz_feed_t *) (void *) load;
 
-    sv_fuzz_require(event >= 1 && line >= 1);
-    sv_fuzz_mix(feed, identity, SVW_DIGEST);
-    sv_fuzz_mix(feed, facts, SVW_DIGEST);
+    sv_fuzz_require(row->event >= 1 && row->line >= 1 && row->packs >= 0 && row->event_ms != SVW_NO_TIME);
+    sv_fuzz_require(row->kind != NULL && row->action != NULL);
+    sv_fuzz_require(row->parent_serial.len <= SV_SERIAL_MAX && row->lot.len <= SV_LOT_MAX);
+    sv_fuzz_require(row->event_id.len <= 256 && row->step.len <= 256 && row->disposition.len <= 256);
+    sv_fuzz_require(row->read_point.len <= 256 && row->biz_location.len <= 256);
+    sv_fuzz_json(row->error);
+    sv_fuzz_json(row->detail);
+
+    feed->events++;
+    sv_fuzz_mix(feed, row->identity, SVW_DIGEST);
+    sv_fuzz_mix(feed, row->facts, SVW_DIGEST);
+    sv_fuzz_mix(feed, row->read_point.data, row->read_point.len);
+    sv_fuzz_mix_text(feed, row->error);
+    sv_fuzz_mix_text(feed, row->detail);
+
+    return 0;
+}
+
+
+int
+svw_load_epc(svw_load_t *load, const svw_epc_row_t *row)
+{
+    sv_fuzz_feed_t  *feed;
+
+    feed = (sv_fuzz_feed_t *) (void *) load;
+
+    sv_fuzz_require(row->event >= 1 && row->line >= 1);
+    sv_fuzz_require(row->gtin == 0 ? row->serial.len == 18 : svw_check_serial(row->serial) == NULL);
+
+    feed->items++;
+    sv_fuzz_mix(feed, &row->gtin, sizeof(row->gtin));
+    sv_fuzz_mix(feed, row->serial.data, row->serial.len);
+
+    return 0;
+}
+
+
+int
+svw_load_quarantine(svw_load_t *load, const svw_quarantine_row_t *row)
+{
+    svw_fault_t      fault;
+    sv_fuzz_feed_t  *feed;
+
+    feed = (sv_fuzz_feed_t *) (void *) load;
+
+    sv_fuzz_require(row->packs >= 0 && row->content != NULL);
+    sv_fuzz_json(row->content);
+    sv_fuzz_mix_text(feed, row->content);
+
+    fault = (svw_fault_t) { .line = row->line, .lines = row->packs, .element = row->element, .value = row->value,
+                            .reason = row->reason, .quarantined = 1 };
+    svw_load_fault(load, &fault);
 
     return 0;
 }
@@ -189,6 +247,29 @@ sv_fuzz_mix(sv_fuzz_feed_t *feed, const void *data, size_t len)
 
     for (p = data; len > 0; p++, len--) {
         feed->hash = (feed->hash ^ *p) * UINT64_C(1099511628211);
+    }
+}
+
+
+static void
+sv_fuzz_mix_text(sv_fuzz_feed_t *feed, const char *text)
+{
+    if (text != NULL) {
+        sv_fuzz_mix(feed, text, strlen(text));
+    }
+}
+
+
+/* PostgreSQL takes it for jsonb */
+static void
+sv_fuzz_json(const char *text)
+{
+    json_t  *value;
+
+    if (text != NULL) {
+        value = json_loads(text, 0, NULL);
+        sv_fuzz_require(value != NULL);
+        json_decref(value);
     }
 }
 
