@@ -31,7 +31,7 @@ svw_merge(svw_load_t *load)
         return load->rc;
     }
 
-    if (load->source->whole && load->rejected > 0) {
+    if (load->source->whole && (load->rejected > 0 || load->events_quarantined > 0)) {
         svw_load_refuse(load, "a line is bad, and it is all or nothing (on_error = none, rollback): nothing was loaded");
         return load->rc;
     }
@@ -238,11 +238,12 @@ svw_merge_events(svw_load_t *load)
 
         svw_uuid(uuid);
 
-        if (svw_merge_db(load, svw_merge_query(load, &result, "select last from sv.merge_events($1, $2, $3, $4, $5)", 5, params)) != 0) {
+        if (svw_merge_db(load, svw_merge_query(load, &result, "select last, events from sv.merge_events($1, $2, $3, $4, $5)", 5, params)) != 0) {
             return load->rc;
         }
 
         last = svw_col(result, 0, "last");
+        load->events_merged += svw_col_int(result, 0, "events");
         more = last != NULL;
 
         if (more) {
