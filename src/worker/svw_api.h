@@ -96,7 +96,13 @@ extern const svw_api_endpoint_t  svw_api_capture[], svw_api_events[], svw_api_re
 
 int svw_api_run(svw_conf_t *conf);
 
-/* svw_api_identity.c: 0, or -1 when `token' does not prove that the module sent this request now */
+#define SVW_API_SECRET_MIN  32
+#define SVW_API_SECRET_MAX  4096
+
+/* svw_api_identity.c: the secret of a file; -1 and why */
+int svw_api_secret(const char *path, unsigned char secret[SVW_API_SECRET_MAX], size_t *len, char error[SVW_TEXT]);
+
+/* 0, or -1 when `token' does not prove that the module sent this request now */
 int svw_identity_verify(const unsigned char *secret, size_t secret_len, const char *token, const char *method,
     const char *target, int64_t now_ms, svw_identity_t *who);
 

@@ -26,6 +26,7 @@
 #define SVW_API_TELL          60000                     /* ms between two notes of the same in the log */
 
 
+static void svw_api_forget(svw_api_call_t *call);
 static void svw_api_begin(svw_api_call_t *call, const char *method);
 static int svw_api_identify(svw_api_call_t *call);
 static void svw_api_no_endpoint(svw_api_call_t *call, const char *method);
@@ -104,7 +105,20 @@ svw_api_call(void *cls, struct MHD_Connection *connection, const char *url, cons
         return MHD_YES;
     }
 
+    svw_api_forget(call);
+
     return svw_api_send(call);
+}
+
+
+/* the file of a body that nobody has taken over */
+static void
+svw_api_forget(svw_api_call_t *call)
+{
+    if (call->rq.body_name[0] != '\0') {
+        unlinkat(call->server->capture_dir, call->rq.body_name, 0);
+        call->rq.body_name[0] = '\0';
+    }
 }
 
 
@@ -126,9 +140,7 @@ svw_api_call_done(void *cls, struct MHD_Connection *connection, void **state, en
 
     *state = NULL;
 
-    if (call->rq.body_name[0] != '\0') {
-        unlinkat(call->server->capture_dir, call->rq.body_name, 0);
-    }
+    svw_api_forget(call);
 
     if (call->rq.body_fd != -1) {
         close(call->rq.body_fd);

@@ -13,8 +13,6 @@
 #include <stdatomic.h>
 
 
-#define SVW_API_SECRET_MIN  32
-#define SVW_API_SECRET_MAX  4096
 #define SVW_API_SEGMENTS    8
 #define SVW_API_ARGS        32
 #define SVW_API_HEADERS     16
@@ -102,8 +100,5 @@ enum MHD_Result svw_api_send(svw_api_call_t *call);
 
 /* svw_api_capture.c: what an upload that was not finished has left */
 void svw_capture_sweep(svw_api_server_t *server, svw_db_t *db);
-
-/* svw_api_identity.c: the secret of a file; -1 and why */
-int svw_api_secret(const char *path, unsigned char secret[SVW_API_SECRET_MAX], size_t *len, char error[SVW_TEXT]);
 
 #endif /* SVW_API_SERVER_H */

@@ -1,3 +1,4 @@
+#include "svw_api.h"
 #include "svw_audit.h"
 
 #include <errno.h>
@@ -17,10 +18,12 @@ static int svw_check_postgres(const char *name, const char *conninfo, const char
 int
 svw_cmd_check(svw_command_t *command)
 {
-    int          bad;
-    char         error[SVW_TEXT];
-    unsigned     i;
-    svw_conf_t  *conf;
+    int             bad;
+    char            error[SVW_TEXT];
+    size_t          len;
+    unsigned        i;
+    svw_conf_t     *conf;
+    unsigned char   secret[SVW_API_SECRET_MAX];
 
     conf = command->conf;
     bad = 0;
@@ -30,9 +33,13 @@ svw_cmd_check(svw_command_t *command)
     }
 
     bad |= svw_check_file("redis_password_file", conf->redis_password_file);
-    bad |= svw_check_file("api_secret", conf->api_secret);
     bad |= svw_check_key(conf->audit_key);
     bad |= svw_check_file("push_token_file", conf->push_token_file);
+
+    if (conf->api_secret != NULL && svw_api_secret(conf->api_secret, secret, &len, error) != 0) {
+        fprintf(stderr, "%s\n", error);
+        bad = 1;
+    }
 
     if (conf->capture_dir != NULL) {
         bad |= svw_check_dir("capture_dir", conf->capture_dir, NULL);
