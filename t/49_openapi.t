@@ -186,7 +186,14 @@ $sv->recall_lot($gtin, 'LOT9', reason => 'impurity (RPL-7)');
 $sv->pack_row($gtin, 'OLD1', lot => 'LOT0', expiry => '2025-12-31');
 $sv->pack_row($gtin, 'SOLD1', state => 'supplied', version => 2, location_id => $there->{id}, since => $since);
 $sv->pack_row($gtin, $_, state => 'supplied', version => 2, location_id => $here->{id}, since => $sv->sql('select now()')) for qw(HERE1 HERE2);
-$sv->start_nginx(verify => {deadline => '5s'});
+my %asks = (pharmacy => $here->{key}, map { ($_ => $sv->actor($_, company => $_ eq 'wholesaler' ? 'trade' : 'acme')->{key}) }
+    qw(manufacturer wholesaler authority operator));
+my $job = '0d5a4f0e-6c0b-4d0b-9f39-3f6f0c6f9a05';
+$sv->sql(q{insert into sv.capture (capture_id, location_id, company, host, file, digest, bytes, whole, state, success, created_at, finished_at)
+    select ?, location_id, 'acme', 'x', 'x', '', 1, true, 'done', true, '2026-11-01 12:00:01.25Z', '2026-11-01 12:00:02.5Z'
+    from sv.location where role = 'manufacturer'}, $job);
+$sv->start_api;
+$sv->start_nginx(verify => {deadline => '5s'}, api => 1);
 
 $sv->post($sv->link_to($gtin, 'LIST1'), {operation => 'undo', of => 'supply'}, key => $here->{key}, idempotency => 'used-for-something-else');
 
@@ -219,7 +226,7 @@ sub request_of {
     }
 
     my $who = $example->{'x-credential'} // 'pharmacy';
-    $option{key} = $who eq 'pharmacy' ? $here->{key} : 'a-key-that-is-not-known-here' if $who ne 'none';
+    $option{key} = $asks{$who} // 'a-key-that-is-not-known-here' if $who ne 'none';
 
     return (uc $method, $path . (@query ? '?' . join '&', @query : ''), %option);
 }
@@ -232,7 +239,7 @@ sub timeless {
     return [map { timeless($_) } @{$value}] if ref $value eq 'ARRAY';
     return $value if ref $value ne 'HASH';
 
-    return {map { $_ => /^(?:at|since|alert|request_id)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
+    return {map { $_ => /^(?:at|since|alert|request_id|captureID|createdAt|finishedAt)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
 }
 
 
