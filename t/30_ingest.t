@@ -86,7 +86,8 @@ subtest 'a CSV file becomes packs' => sub {
     my $digest = $sv->sql(q{select detail ->> 'serials_sha256' from sv.audit where lot = 'L1'});
     is($digest, Digest::SHA::sha256_hex("A1\nA2\n"), 'the digest over its serials');
     like(Test::SerialVerify::slurp($sv->base . '/inbox/done/a.csv.report.txt'), qr/^new +3$/m, 'a report to read');
-    is($sv->sql(q{select count(*) from pg_class where relname ~ '^stage_[0-9]+$'}), 1, 'its staging tables are kept for the next file');
+    is($sv->sql('select count(*) from sv.load_stage where not free'), 0, 'no staging table is in use');
+    is($sv->sql('select count(*) from sv.' . $sv->sql('select stage from sv.load_stage')), 0, 'one that is kept is empty');
 };
 
 subtest 'dialects of CSV' => sub {

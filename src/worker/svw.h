@@ -10,7 +10,8 @@
  *     svw_conf_set   values                    svw_conf_feed   sections of feeds
  *   svw_db         PostgreSQL                svw_redis       Redis
  *   svw_ingest     the role: one file after the other
- *   svw_inbox*       which files are complete, claiming and filing them
+ *   svw_inbox*       which files are complete, claiming and moving them
+ *   svw_filing       reports, and out of the inbox  svw_sync         waiting for the disk
  *   svw_load         one file: stage, merge, report
  *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
  *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_event: its names and places)
@@ -156,6 +157,7 @@ typedef struct {
     PGconn      *pg;
     const char  *conninfo;
     const char  *name;                  /* application_name */
+    const char  *setup;                 /* statement of a new session, NULL: none */
     unsigned     backoff;               /* ms */
     char         error[SVW_TEXT];       /* of the last failure, one line */
     char         sqlstate[6];

@@ -46,7 +46,8 @@ svw_db_connect(svw_db_t *db)
 
     if (PQstatus(db->pg) == CONNECTION_OK
         && svw_db_do(db, "set search_path = pg_catalog; set timezone = 'UTC'; set datestyle = 'ISO, YMD';"
-                         " set client_min_messages = warning; set jit = off", 0, NULL) == SVW_DB_OK)
+                         " set client_min_messages = warning; set jit = off", 0, NULL) == SVW_DB_OK
+        && (db->setup == NULL || svw_db_do(db, db->setup, 0, NULL) == SVW_DB_OK))
     {
         db->backoff = SVW_DB_BACKOFF_MIN;
         return 0;

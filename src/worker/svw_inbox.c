@@ -104,6 +104,21 @@ svw_inbox_next(svw_inboxes_t *inboxes, svw_inbox_t **found, unsigned *wait)
 }
 
 
+svw_inbox_entry_t *
+svw_inbox_find(svw_inbox_t *inbox, const char *name)
+{
+    unsigned  i;
+
+    for (i = 0; i < inbox->n; i++) {
+        if (strcmp(inbox->entry[i].name, name) == 0) {
+            return &inbox->entry[i];
+        }
+    }
+
+    return NULL;
+}
+
+
 void
 svw_inbox_drop(svw_inbox_t *inbox, svw_inbox_entry_t *entry)
 {

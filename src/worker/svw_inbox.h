@@ -23,6 +23,8 @@
 #define SVW_INBOX_FILES      1000       /* listed of one inbox; those beyond wait until there is room */
 #define SVW_INBOX_ALL_FILES  100000     /* of all of them */
 
+#define SVW_INBOX_LATER      30000      /* ms until a file is tried again that failed for a reason of this host */
+
 typedef struct {
     char            *name;
     off_t            size;
@@ -55,7 +57,7 @@ typedef struct {
 /* a file that this process has the lock of */
 typedef struct {
     const svw_feed_t  *feed;
-    const char        *name;
+    char              *name;
     char               shown[256];      /* printable */
     int                dir;             /* its inbox */
     int                fd;
@@ -67,6 +69,7 @@ void svw_inboxes_close(svw_inboxes_t *inboxes);
 
 /* A complete file, the oldest of its inbox, or NULL; `wait' is how long until another look is worth it. */
 svw_inbox_entry_t *svw_inbox_next(svw_inboxes_t *inboxes, svw_inbox_t **inbox, unsigned *wait);
+svw_inbox_entry_t *svw_inbox_find(svw_inbox_t *inbox, const char *name);
 void svw_inbox_drop(svw_inbox_t *inbox, svw_inbox_entry_t *entry);  /* it is done with; entries move */
 void svw_inbox_later(svw_inbox_entry_t *entry, unsigned ms);
 
@@ -84,8 +87,11 @@ typedef enum {
 svw_inbox_rc_t svw_inbox_claim(svw_inbox_file_t *file, const svw_feed_t *feed, const svw_inbox_entry_t *entry);
 void svw_inbox_release(svw_inbox_file_t *file);                     /* the lock goes with it */
 
-/* The directory where a file goes, and a name that is free there; -1: logged. The caller closes it. */
-int svw_inbox_name(const svw_inbox_file_t *file, int rejected, int32_t load_id, char name[NAME_MAX + 1]);
-int svw_inbox_move(const svw_inbox_file_t *file, int dir, const char *name);
+/* The directory where a file goes, which the caller closes; -1: logged. */
+int svw_inbox_aside(const svw_inbox_file_t *file, int rejected);
+
+/* Its name there at the first, second .. try; -1: no more of them. */
+int svw_inbox_name(const svw_inbox_file_t *file, int32_t load_id, unsigned try, char name[NAME_MAX + 1]);
+int svw_inbox_move(const svw_inbox_file_t *file, int dir, const char *name);   /* not yet on the disk; -1: logged */
 
 #endif /* SVW_INBOX_H */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -15,7 +16,6 @@
 
 
 static int svw_inbox_same(const svw_inbox_file_t *file, const svw_inbox_entry_t *entry);
-static int svw_inbox_aside(const svw_inbox_file_t *file, int rejected);
 static size_t svw_inbox_cut(const char *name);
 static int svw_inbox_is_report(const char *name);
 static int svw_inbox_ends(const char *name, const char *end);
@@ -26,12 +26,12 @@ svw_inbox_claim(svw_inbox_file_t *file, const svw_feed_t *feed, const svw_inbox_
 {
     svw_inbox_rc_t  rc;
 
-    *file = (svw_inbox_file_t) { .feed = feed, .name = entry->name, .fd = -1 };
+    *file = (svw_inbox_file_t) { .feed = feed, .name = strdup(entry->name), .fd = -1 };
     svw_printable(file->shown, sizeof(file->shown), (sv_span_t) { (const uint8_t *) entry->name, strlen(entry->name) });
 
     file->dir = open(feed->inbox, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
 
-    if (file->dir != -1) {
+    if (file->dir != -1 && file->name != NULL) {
         file->fd = openat(file->dir, entry->name, O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC);
     }
 
@@ -66,40 +66,55 @@ svw_inbox_release(svw_inbox_file_t *file)
         close(file->dir);
         file->dir = -1;
     }
+
+    free(file->name);
+    file->name = NULL;
+}
+
+
+/* A file is moved by renaming it: within one file system it is whole in one place at any time. */
+int
+svw_inbox_aside(const svw_inbox_file_t *file, int rejected)
+{
+    int          dir;
+    const char  *path;
+
+    path = rejected ? file->feed->rejected : file->feed->done;
+    dir = open(path, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+
+    if (dir == -1 && errno == ENOENT && (mkdir(path, 0770) == 0 || errno == EEXIST)) {
+        dir = open(path, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
+    }
+
+    if (dir == -1) {
+        svw_log(SVW_LOG_ERROR, "\"%s\": %s", path, strerror(errno));
+    }
+
+    return dir;
 }
 
 
 int
-svw_inbox_name(const svw_inbox_file_t *file, int rejected, int32_t load_id, char name[NAME_MAX + 1])
+svw_inbox_name(const svw_inbox_file_t *file, int32_t load_id, unsigned try, char name[NAME_MAX + 1])
 {
-    int          dir, len;
-    unsigned     try;
-    struct stat  st;
+    int  len;
 
-    dir = svw_inbox_aside(file, rejected);
-    if (dir == -1) {
+    /* a report may come to lie under such a name, and would replace the file */
+    try += svw_inbox_is_report(file->name);
+
+    if (try >= SVW_INBOX_TRIES) {
         return -1;
     }
 
     len = (int) svw_inbox_cut(file->name);
-    snprintf(name, NAME_MAX + 1, "%.*s", len, file->name);
 
-    /* a report may come to lie under such a name, and would replace the file */
-    for (try = svw_inbox_is_report(file->name); try < SVW_INBOX_TRIES; try++) {
-        if (try > 0) {
-            snprintf(name, NAME_MAX + 1, "%.*s.%d-%u", len, file->name, (int) load_id, try);
-        }
-
-        if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0 && errno == ENOENT) {
-            return dir;
-        }
+    if (try == 0) {
+        snprintf(name, NAME_MAX + 1, "%.*s", len, file->name);
+    } else {
+        snprintf(name, NAME_MAX + 1, "%.*s.%d-%u", len, file->name, (int) load_id, try);
     }
 
-    svw_log(SVW_LOG_ERROR, "%s: \"%s\" has too many files of this name", file->shown,
-            rejected ? file->feed->rejected : file->feed->done);
-    close(dir);
-
-    return -1;
+    return 0;
 }
 
 
@@ -120,7 +135,7 @@ svw_inbox_move(const svw_inbox_file_t *file, int dir, const char *name)
         return -1;
     }
 
-    return fsync(dir);
+    return 0;
 }
 
 
@@ -136,28 +151,6 @@ svw_inbox_same(const svw_inbox_file_t *file, const svw_inbox_entry_t *entry)
            && held.st_ino == named.st_ino && held.st_dev == named.st_dev
            && held.st_size == entry->size
            && held.st_mtim.tv_sec == entry->mtime.tv_sec && held.st_mtim.tv_nsec == entry->mtime.tv_nsec;
-}
-
-
-/* A file is moved by renaming it: within one file system it is whole in one place at any time. */
-static int
-svw_inbox_aside(const svw_inbox_file_t *file, int rejected)
-{
-    int          dir;
-    const char  *path;
-
-    path = rejected ? file->feed->rejected : file->feed->done;
-    dir = open(path, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-
-    if (dir == -1 && errno == ENOENT && (mkdir(path, 0770) == 0 || errno == EEXIST)) {
-        dir = open(path, O_RDONLY|O_DIRECTORY|O_CLOEXEC);
-    }
-
-    if (dir == -1) {
-        svw_log(SVW_LOG_ERROR, "\"%s\": %s", path, strerror(errno));
-    }
-
-    return dir;
 }
 
 

@@ -1,19 +1,15 @@
-#include "svw_inbox.h"
-#include "svw_load.h"
+#include "svw_filing.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 
-#define SVW_INGEST_LATER  30000         /* ms until a file is tried again that failed for a reason of this host */
+#define SVW_INGEST_LARGE  (1024 * 1024) /* before such a file those that are loaded are filed */
 
 
 static void svw_ingest_dirs(const svw_conf_t *conf);
-static void svw_ingest_one(svw_conf_t *conf, svw_db_t *db, svw_inbox_t *inbox, svw_inbox_entry_t *entry);
-static svw_file_rc_t svw_ingest_load(svw_conf_t *conf, svw_db_t *db, const svw_inbox_file_t *file);
-static int svw_ingest_file(svw_db_t *db, const svw_inbox_file_t *file, int rejected, int32_t load_id, const json_t *report);
+static void svw_ingest_one(svw_filing_t *filing, svw_inbox_t *inbox, svw_inbox_entry_t *entry);
+static svw_file_rc_t svw_ingest_load(svw_filing_t *filing, svw_inbox_t *inbox, svw_inbox_file_t *file);
 
 
 int
@@ -22,6 +18,7 @@ svw_ingest_run(svw_conf_t *conf)
     unsigned            wait;
     svw_db_t            db;
     svw_inbox_t        *inbox;
+    svw_filing_t        filing;
     svw_inboxes_t       inboxes;
     svw_inbox_entry_t  *entry;
 
@@ -31,18 +28,29 @@ svw_ingest_run(svw_conf_t *conf)
 
     svw_ingest_dirs(conf);
     svw_db_init(&db, conf->postgres, "serial-verify-worker ingest");
+    db.setup = "set synchronous_commit = off";
+    filing = (svw_filing_t) { .conf = conf, .db = &db };
 
     while (svw_db_ensure(&db) == 0) {
-        entry = svw_inbox_next(&inboxes, &inbox, &wait);
-
-        if (entry == NULL) {
-            svw_pause(wait);
-            continue;
+        if (svw_filing_due(&filing)) {
+            svw_filing_flush(&filing);
         }
 
-        svw_ingest_one(conf, &db, inbox, entry);
+        entry = svw_inbox_next(&inboxes, &inbox, &wait);
+
+        if (filing.n > 0 && (entry == NULL || entry->size > SVW_INGEST_LARGE)) {
+            /* entries move */
+            svw_filing_flush(&filing);
+
+        } else if (entry == NULL) {
+            svw_pause(wait);
+
+        } else {
+            svw_ingest_one(&filing, inbox, entry);
+        }
     }
 
+    svw_filing_flush(&filing);
     svw_db_close(&db);
     svw_inboxes_close(&inboxes);
 
@@ -80,7 +88,7 @@ svw_ingest_dirs(const svw_conf_t *conf)
 
 
 static void
-svw_ingest_one(svw_conf_t *conf, svw_db_t *db, svw_inbox_t *inbox, svw_inbox_entry_t *entry)
+svw_ingest_one(svw_filing_t *filing, svw_inbox_t *inbox, svw_inbox_entry_t *entry)
 {
     svw_file_rc_t     rc;
     svw_inbox_file_t  file;
@@ -92,7 +100,7 @@ svw_ingest_one(svw_conf_t *conf, svw_db_t *db, svw_inbox_t *inbox, svw_inbox_ent
         return;
 
     case SVW_INBOX_BUSY:
-        svw_inbox_later(entry, conf->scan_interval);
+        svw_inbox_later(entry, filing->conf->scan_interval);
         return;
 
     case SVW_INBOX_FAILED:
@@ -100,25 +108,16 @@ svw_ingest_one(svw_conf_t *conf, svw_db_t *db, svw_inbox_t *inbox, svw_inbox_ent
         break;
 
     default:
-        rc = svw_ingest_load(conf, db, &file);
-        svw_inbox_release(&file);
+        rc = svw_ingest_load(filing, inbox, &file);
     }
 
-    if (rc == SVW_FILE_LATER) {
-        svw_inbox_later(entry, SVW_INGEST_LATER);
-        entry->failed = 1;
-
-    } else if (rc == SVW_FILE_AGAIN) {
-        svw_inbox_later(entry, conf->scan_interval);
-
-    } else {
-        svw_inbox_drop(inbox, entry);
-    }
+    svw_inbox_later(entry, rc == SVW_FILE_AGAIN ? filing->conf->scan_interval : SVW_INBOX_LATER);
+    entry->failed = rc == SVW_FILE_LATER;
 }
 
 
 static svw_file_rc_t
-svw_ingest_load(svw_conf_t *conf, svw_db_t *db, const svw_inbox_file_t *file)
+svw_ingest_load(svw_filing_t *filing, svw_inbox_t *inbox, svw_inbox_file_t *file)
 {
     json_t            *report;
     int32_t            load_id;
@@ -132,54 +131,13 @@ svw_ingest_load(svw_conf_t *conf, svw_db_t *db, const svw_inbox_file_t *file)
         .whole = feed->on_error == SVW_ON_ERROR_NONE
     };
 
-    rc = svw_load_file(conf, db, file->fd, file->shown, &source, 0, &report, &load_id);
+    rc = svw_load_file(filing->conf, filing->db, file->fd, file->shown, &source, 0, &report, &load_id);
 
-    if (report != NULL && svw_ingest_file(db, file, rc == SVW_FILE_REJECTED, load_id, report) != 0) {
-        rc = SVW_FILE_LATER;
+    if (report != NULL) {
+        svw_filing_add(filing, inbox, file, report, load_id, rc == SVW_FILE_REJECTED);
+    } else {
+        svw_inbox_release(file);
     }
-
-    json_decref(report);
 
     return rc;
-}
-
-
-/*
- * The report first, then the file, then the note that it is filed: whoever is
- * killed in between does it again with the same report.
- */
-static int
-svw_ingest_file(svw_db_t *db, const svw_inbox_file_t *file, int rejected, int32_t load_id, const json_t *report)
-{
-    int          dir, rc;
-    char         id[16], name[NAME_MAX + 1];
-    const char  *params[1];
-
-    dir = svw_inbox_name(file, rejected, load_id, name);
-    if (dir == -1) {
-        return -1;
-    }
-
-    rc = svw_report_write(dir, name, report);
-
-    if (rc != 0) {
-        svw_log(SVW_LOG_ERROR, "load %d: its report cannot be written: %s", (int) load_id, strerror(errno));
-    } else {
-        rc = svw_inbox_move(file, dir, name);
-    }
-
-    close(dir);
-
-    if (rc != 0) {
-        return -1;
-    }
-
-    snprintf(id, sizeof(id), "%d", (int) load_id);
-    params[0] = id;
-
-    if (svw_db_do(db, "select sv.load_filed($1)", 1, params) != SVW_DB_OK) {
-        svw_log(SVW_LOG_WARN, "load %d is filed, but that could not be noted: %s", (int) load_id, db->error);
-    }
-
-    return 0;
 }

@@ -208,7 +208,16 @@ void svw_spool_reset(svw_spool_t *spool);
 void svw_spool_free(svw_spool_t *spool);
 
 /* svw_report.c */
-int svw_report_write(int dir, const char *name, const json_t *report);   /* NAME.report.json and NAME.report.txt; -1: errno */
+#define SVW_REPORTS  2                  /* NAME.report.json and NAME.report.txt */
+
+/*
+ * Written whole under other names; svw_report_name() gives them their own when
+ * the caller has synced fd[].  Until fd[] is closed nobody else writes reports
+ * of this name.  -1: errno, EBUSY: somebody else is about to.
+ */
+int svw_report_write(int dir, const char *name, const json_t *report, int fd[SVW_REPORTS]);
+int svw_report_name(int dir, const char *name);
+void svw_report_drop(int dir, const char *name, int fd[SVW_REPORTS]);    /* instead: closes fd[], too */
 void svw_report_print(FILE *out, const json_t *report);
 const char *svw_text_of(const json_t *object, const char *name);         /* "" when there is none */
 int64_t svw_int_of(const json_t *object, const char *name);              /* 0 when there is none */

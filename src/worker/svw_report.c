@@ -6,28 +6,92 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 
-typedef int (*svw_report_pt)(FILE *out, const json_t *report);
+#define SVW_REPORT_PATH  (NAME_MAX + 32)
 
 
-static int svw_report_one(int dir, const char *name, const char *suffix, svw_report_pt print, const json_t *report);
+typedef struct {
+    const char  *suffix;
+    int        (*print)(FILE *out, const json_t *report);
+} svw_report_kind_t;
+
+
+static void svw_report_temp(char temp[SVW_REPORT_PATH], const char *name, const svw_report_kind_t *kind);
+static int svw_report_open(int dir, const char *name, const svw_report_kind_t *kind);
+static int svw_report_one(int fd, const svw_report_kind_t *kind, const json_t *report);
 static int svw_report_json(FILE *out, const json_t *report);
 static int svw_report_text(FILE *out, const json_t *report);
 static void svw_report_errors(FILE *out, const json_t *report);
 static void svw_report_lots(FILE *out, const json_t *report);
 
 
+static const svw_report_kind_t  svw_report_kinds[SVW_REPORTS] = {
+    { ".report.json", svw_report_json }, { ".report.txt", svw_report_text }
+};
+
+
 int
-svw_report_write(int dir, const char *name, const json_t *report)
+svw_report_write(int dir, const char *name, const json_t *report, int fd[SVW_REPORTS])
 {
-    if (svw_report_one(dir, name, ".report.json", svw_report_json, report) != 0) {
-        return -1;
+    int       error;
+    unsigned  i;
+
+    for (i = 0; i < SVW_REPORTS; i++) {
+        fd[i] = -1;
     }
 
-    return svw_report_one(dir, name, ".report.txt", svw_report_text, report);
+    for (i = 0; i < SVW_REPORTS; i++) {
+        fd[i] = svw_report_open(dir, name, &svw_report_kinds[i]);
+
+        if (fd[i] == -1 || svw_report_one(fd[i], &svw_report_kinds[i], report) != 0) {
+            error = errno;
+            svw_report_drop(dir, name, fd);
+            errno = error;
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+int
+svw_report_name(int dir, const char *name)
+{
+    char      temp[SVW_REPORT_PATH], final[SVW_REPORT_PATH];
+    unsigned  i;
+
+    for (i = 0; i < SVW_REPORTS; i++) {
+        svw_report_temp(temp, name, &svw_report_kinds[i]);
+        snprintf(final, sizeof(final), "%s%s", name, svw_report_kinds[i].suffix);
+
+        if (renameat(dir, temp, dir, final) != 0) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+svw_report_drop(int dir, const char *name, int fd[SVW_REPORTS])
+{
+    char      temp[SVW_REPORT_PATH];
+    unsigned  i;
+
+    for (i = 0; i < SVW_REPORTS; i++) {
+        if (fd[i] != -1) {
+            svw_report_temp(temp, name, &svw_report_kinds[i]);
+            unlinkat(dir, temp, 0);
+            close(fd[i]);
+            fd[i] = -1;
+        }
+    }
 }
 
 
@@ -56,37 +120,63 @@ svw_int_of(const json_t *object, const char *name)
 }
 
 
-/* whole or not at all */
-static int
-svw_report_one(int dir, const char *name, const char *suffix, svw_report_pt print, const json_t *report)
+static void
+svw_report_temp(char temp[SVW_REPORT_PATH], const char *name, const svw_report_kind_t *kind)
 {
-    int    fd, failed;
-    char   temp[NAME_MAX + 32], final[NAME_MAX + 32];
-    FILE  *out;
+    snprintf(temp, SVW_REPORT_PATH, ".%s%s", name, kind->suffix);
+}
 
-    snprintf(final, sizeof(final), "%s%s", name, suffix);
-    snprintf(temp, sizeof(temp), ".%s%s", name, suffix);
 
-    fd = openat(dir, temp, O_WRONLY|O_CREAT|O_TRUNC|O_NOFOLLOW|O_CLOEXEC, 0640);
+/* Of two who want the name the one with the lock has it; what somebody left who was killed is written over. */
+static int
+svw_report_open(int dir, const char *name, const svw_report_kind_t *kind)
+{
+    int          fd;
+    char         temp[SVW_REPORT_PATH];
+    struct stat  held, named;
+
+    svw_report_temp(temp, name, kind);
+
+    fd = openat(dir, temp, O_WRONLY|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_CLOEXEC, 0640);
     if (fd == -1) {
         return -1;
     }
 
-    out = fdopen(fd, "w");
+    if (flock(fd, LOCK_EX|LOCK_NB) == 0
+        && fstat(fd, &held) == 0 && fstatat(dir, temp, &named, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(held.st_mode)
+        && held.st_ino == named.st_ino && held.st_dev == named.st_dev && ftruncate(fd, 0) == 0)
+    {
+        return fd;
+    }
+
+    close(fd);
+    errno = EBUSY;
+
+    return -1;
+}
+
+
+static int
+svw_report_one(int fd, const svw_report_kind_t *kind, const json_t *report)
+{
+    int    failed;
+    FILE  *out;
+
+    fd = dup(fd);
+    out = fd != -1 ? fdopen(fd, "w") : NULL;
+
     if (out == NULL) {
-        close(fd);
+        if (fd != -1) {
+            close(fd);
+        }
+
         return -1;
     }
 
-    failed = print(out, report) != 0 || fflush(out) != 0 || fsync(fd) != 0;
+    failed = kind->print(out, report) != 0 || fflush(out) != 0;
     failed |= fclose(out) != 0;
 
-    if (failed || renameat(dir, temp, dir, final) != 0) {
-        unlinkat(dir, temp, 0);
-        return -1;
-    }
-
-    return 0;
+    return failed ? -1 : 0;
 }
 
 
