@@ -240,6 +240,68 @@ subtest 'without PostgreSQL' => sub {
 };
 
 
+# Without the directive nobody is let in by name, and nobody is kept out.
+subtest 'a location without it' => sub {
+    my $socket = $sv->api_socket;
+    my $proxy  = "proxy_pass http://unix:$socket:; proxy_set_header Serial-Verify-Identity \$serial_verify_identity;";
+
+    $sv->start_nginx(name => 'plain', http => 'serial_verify_api_secret ' . $sv->api_secret . ';',
+        server => "location /epcis/ { $proxy } location /containers { serial_verify_identity on; $proxy location /containers/off { serial_verify_identity off; $proxy } }"
+            . ' location /seen { serial_verify_identity on; return 200 "$serial_verify_identity\n$serial_verify_identity"; }');
+
+    my $answer = $sv->get('/epcis/capture', key => $mah->{key}, nginx => 'plain');
+    is($answer->{json}{reason}, 'credential_missing', 'a credential alone is not passed on');
+    is($answer->{headers}{server} && $answer->{json}{element}, 'Authorization', 'says the worker');
+    like($sv->get('/containers', nginx => 'plain')->{json}{detail}, qr/Send an API key/, 'on: asked for by nginx');
+    like($sv->get('/containers/off', nginx => 'plain')->{json}{detail}, qr/through the gateway only/, 'off inside on');
+    is($sv->get('/containers/x', key => $mah->{key}, nginx => 'plain')->{status}, 404, 'on: let through');
+
+    # `return' comes before access is looked at: so does its variable
+    is($sv->get('/seen', key => $mah->{key}, nginx => 'plain')->{body}, "\n", 'nobody has been let in yet');
+};
+
+
+subtest 'where it listens' => sub {
+    my $conf = sub { return $sv->worker_conf(file => 'other.conf', $sv->api_settings, roles => 'api', redis => undef, inbox => undef, @_) };
+    my $run  = sub {
+        my ($file) = @_;
+        my $user = $> == 0 ? "setpriv --reuid=$sv->{user} --clear-groups --regid=$sv->{user} " : '';
+        $user =~ s/--regid=\S+/'--regid=' . (getpwnam $sv->{user})[3]/e;
+        my $program = $sv->program('serial-verify-worker');
+        my $out = qx(timeout 20 $user$program -c $file run --role api 2>&1);
+        return ($? >> 8, $out);
+    };
+
+    my ($rc, $out) = $run->($conf->());
+    is($rc, 1, 'a socket that is in use');
+    like($out, qr/another process answers there/, 'is left alone');
+    is($sv->get('/epcis/capture', key => $mah->{key})->{status}, 200, 'the other goes on');
+
+    ($rc, $out) = $run->($conf->(api_listen => 'unix:' . $sv->base . '/nothing/api.sock'));
+    like("$rc $out", qr/^1 .*api_listen "unix:\S+": No such file/s, 'a directory that is not there');
+    $sv->write_file('weak', 'x' x 31);
+    ($rc, $out) = $run->($conf->(api_secret => $sv->base . '/weak'));
+    like("$rc $out", qr/^1 .*api_secret "\S+": others may read/s, 'a secret that others may read');
+    chmod oct('600'), $sv->base . '/weak';
+    ($rc, $out) = $run->($conf->(api_secret => $sv->base . '/weak'));
+    like("$rc $out", qr/^1 .*a secret is 32 to 4096 bytes/s, 'a secret that is short');
+    ($rc, $out) = $run->($conf->(capture_dir => $sv->base . '/nothing'));
+    like("$rc $out", qr/^1 .*capture_dir "\S+": No such file/s, 'no directory for captures');
+
+    my $port = $sv->port;
+    $sv->stop('api');
+    $sv->start_server('api', command => [$sv->program('serial-verify-worker'), '-c', $conf->(api_listen => "127.0.0.1:$port", capture_dir => undef), 'run']);
+    $sv->ready('api', sub { IO::Socket::INET->new(PeerAddr => "127.0.0.1:$port") ? 1 : 0 });
+
+    my $tcp = Test::SerialVerify::HTTP->connect_to("127.0.0.1:$port");
+    my $got = $tcp->request('GET', '/epcis/capture', close => 1, headers => {'Serial-Verify-Identity' => $sv->api_token('GET', '/epcis/capture', $mint)});
+    is($got->{status}, 200, 'an address');
+    $tcp = Test::SerialVerify::HTTP->connect_to("127.0.0.1:$port");
+    $got = $tcp->request('POST', '/epcis/capture', close => 1, body => {}, headers => {'Serial-Verify-Identity' => $sv->api_token('POST', '/epcis/capture', $mint)});
+    problem($got, 503, 'unavailable', 'a capture where none are taken');
+};
+
+
 # It may do what its functions do, and nothing else.
 subtest 'the role sv_api' => sub {
     my $dbh = $sv->new_dbh('sv_api');

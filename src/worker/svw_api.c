@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 
-#define SVW_API_CONNECTIONS  512
+#define SVW_API_CONNECTIONS  256            /* each may have a file, too */
 #define SVW_API_CONNECTION   (64 * 1024)    /* bytes of header and buffer */
 #define SVW_API_SILENT       60             /* s: a connection that says nothing is closed */
 #define SVW_API_BACKLOG      512
