@@ -17,6 +17,7 @@ static int svw_api_hex(char c);
 
 static const svw_api_endpoint_t *const  svw_api_tables[] = {
     svw_api_capture,
+    svw_api_events,
     svw_api_recall,
     NULL
 };

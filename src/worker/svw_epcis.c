@@ -46,7 +46,6 @@ static json_t *svw_epcis_tree(json_t *value, const char *name, svw_epcis_spaces_
 static json_t *svw_epcis_leaf(json_t *value, const char *name);
 static const char *svw_epcis_rename(const char *name, svw_epcis_spaces_t *spaces, int member, char out[SVW_EPCIS_NAME]);
 static const svw_epcis_name_t *svw_epcis_known(const svw_epcis_name_t *names, const char *name);
-static const char *svw_epcis_bare(const char *text);
 static int svw_epcis_is_uri(const char *text);
 static const char *svw_epcis_translate(const svw_epcis_word_t *words, const char *word);
 static int svw_epcis_time(int64_t ms, char out[32]);
@@ -187,6 +186,34 @@ svw_epcis_link(uint64_t gtin, const char *serial, size_t len, char out[SVW_EPCIS
     }
 
     return sv_gs1_uri_print(&data, out, SVW_EPCIS_LINK) > 0 ? 0 : -1;
+}
+
+
+/* urn:epcglobal:cbv:bizstep:packing, https://ref.gs1.org/cbv/BizStep-packing */
+const char *
+svw_epcis_bare(const char *text, size_t *len)
+{
+    size_t  i;
+
+    static const char  urn[] = "urn:epcglobal:cbv:", web[] = "https://ref.gs1.org/cbv/";
+
+    i = 0;
+
+    if (*len > sizeof(urn) && memcmp(text, urn, sizeof(urn) - 1) == 0) {
+        for (i = *len; text[i - 1] != ':'; i--) { /* void */ }
+
+    } else if (*len > sizeof(web) && memcmp(text, web, sizeof(web) - 1) == 0) {
+        for (i = sizeof(web) - 1; i < *len && text[i - 1] != '-'; i++) { /* void */ }
+    }
+
+    /* nothing behind the last of them: it is no such word */
+    if (i == *len) {
+        i = 0;
+    }
+
+    *len -= i;
+
+    return text + i;
 }
 
 
@@ -486,6 +513,7 @@ svw_epcis_leaf(json_t *value, const char *name)
 {
     char                    *end;
     double                   number;
+    size_t                   len;
     const char              *text;
     const svw_epcis_name_t  *known;
 
@@ -523,7 +551,9 @@ svw_epcis_leaf(json_t *value, const char *name)
         break;
 
     case SVW_EPCIS_VOCABULARY:
-        return json_string(svw_epcis_bare(text));
+        len = strlen(text);
+        text = svw_epcis_bare(text, &len);
+        return json_stringn(text, len);
 
     case SVW_EPCIS_LIST:
         return json_pack("[O]", value);
@@ -606,26 +636,6 @@ svw_epcis_known(const svw_epcis_name_t *names, const char *name)
     }
 
     return NULL;
-}
-
-
-/* A word of the vocabulary in one of its long forms: JSON has the bare word. */
-static const char *
-svw_epcis_bare(const char *text)
-{
-    const char  *word;
-
-    if (strncmp(text, "urn:epcglobal:cbv:", 18) == 0) {
-        word = strrchr(text, ':');
-        return word[1] != '\0' ? word + 1 : text;
-    }
-
-    if (strncmp(text, "https://ref.gs1.org/cbv/", 24) == 0) {
-        word = strchr(text + 24, '-');
-        return word != NULL && word[1] != '\0' ? word + 1 : text;
-    }
-
-    return text;
 }
 
 

@@ -48,6 +48,9 @@ json_t *svw_epcis_event(const svw_epcis_event_t *event);
 /* https://id.gs1.org/01/{gtin}/21/{serial}, or /00/{sscc} when the GTIN is 0; -1: not an identifier */
 int svw_epcis_link(uint64_t gtin, const char *serial, size_t len, char out[SVW_EPCIS_LINK]);
 
+/* The bare word of a word of the vocabulary in one of its long forms, else the text; `len' is its length and changed. */
+const char *svw_epcis_bare(const char *text, size_t *len);
+
 /*
  * A document around its events: begin, put each, end.  -1: it could not be
  * written, or, of put, the event could not be made.

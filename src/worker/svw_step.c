@@ -42,6 +42,10 @@ static const svw_step_t  svw_steps[] = {
     { "sampling",        "DELETE" },
     { "dispensing",      "DELETE" },
     { "retail_selling",  "DELETE" },
+    /* sv.operation_step: what we export and the vocabulary has no word for */
+    { "urn:serial-verify:bizstep:free_sampling", "DELETE" },
+    { "urn:serial-verify:bizstep:exporting",     "DELETE" },
+    { "urn:serial-verify:bizstep:checking_out",  "DELETE" },
     { NULL, NULL }
 };
 
