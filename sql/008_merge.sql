@@ -429,16 +429,40 @@ end
 $$;
 
 
--- May a load of this company ('': any) name packs of this GTIN?  Null, or why not.
-create function sv.gtin_refused(p_gtin bigint, p_company text)
-returns text
-language sql stable
-return case
-  when not exists (select from sv.product p where p.gtin = p_gtin and not p.deleted) then 'product_unknown'
-  when p_company <> '' and not exists (select from sv.product p where p.gtin = p_gtin and p.company = p_company) then 'not_permitted'
+-- The GTIN of the item in a case: indicators 1 to 8 in front of it say that it is
+-- packed (GS1 General Specifications 2.1.1); the check digit is another.
+create function sv.base_gtin(p_gtin bigint)
+returns bigint
+language sql immutable parallel safe
+begin atomic
+  select b.body * 10 + (10 - sum((b.body / (10::bigint ^ i)::bigint % 10) * case i % 2 when 0 then 3 else 1 end) % 10)::bigint % 10
+  from (select p_gtin / 10 % 1000000000000 as body) b, generate_series(0, 11) i
+  group by b.body;
 end;
 
--- All GTINs that the staged rows name: packs of lots, and others.
+-- May a load of this company ('': any) name this GTIN?  Null, or why not.  A case
+-- without packs of its own number (`p_packs' is not true) is that of its item.
+create function sv.gtin_refused(p_gtin bigint, p_company text, p_packs boolean default true)
+returns text
+language sql stable
+begin atomic
+  with own as (
+    select p.company from sv.product p where p.gtin = p_gtin and not p.deleted
+  ), found as (
+    select o.company from own o
+    union all
+    select p.company
+    from sv.product p
+    where not p_packs and p_gtin / 10000000000000 between 1 and 8 and p.gtin = sv.base_gtin(p_gtin) and not p.deleted
+      and not exists (select from own)
+  )
+  select case
+    when count(*) = 0 then 'product_unknown'
+    when p_company <> '' and max(f.company) <> p_company then 'not_permitted'
+  end
+  from found f;
+end;
+
 create function sv.stage_gtins(p_stage text)
 returns table (gtin bigint, line bigint, packs bigint, others bigint)
 language plpgsql stable
@@ -479,7 +503,7 @@ begin
   return query
   select g.gtin, g.line, g.packs + g.others, g.packs, r.reason
   from sv.stage_gtins(p_stage) g
-    cross join lateral (select sv.gtin_refused(g.gtin, v_company) as reason) r
+    cross join lateral (select sv.gtin_refused(g.gtin, v_company, g.packs > 0) as reason) r
   where g.gtin > p_after and r.reason is not null
   order by g.gtin
   limit p_limit;
@@ -531,7 +555,7 @@ begin
 
   select array_agg(g.gtin), count(*) into v_bad, gtins
   from sv.stage_gtins(p_stage) g
-  where sv.gtin_refused(g.gtin, v_load.company) is not null;
+  where sv.gtin_refused(g.gtin, v_load.company, g.packs > 0) is not null;
 
   execute format('select exists (select from sv.%s_event)', p_stage) into v_some;
 

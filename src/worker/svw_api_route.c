@@ -19,6 +19,7 @@ static const svw_api_endpoint_t *const  svw_api_tables[] = {
     svw_api_capture,
     svw_api_events,
     svw_api_recall,
+    svw_api_container,
     NULL
 };
 

@@ -1,0 +1,597 @@
+/*
+ * GET /containers: everything in a pallet or case by one scan, with what a
+ * verify of each pack would say.  POST /containers: an operation on all packs
+ * in it.
+ *
+ * Each pack is operated on by sv.operate in the order of the key, a few in a
+ * transaction, each under a key of its own that follows from the caller's.  So
+ * whoever is interrupted repeats the request and gets what is missing.
+ */
+
+#include "svw_api.h"
+#include "svw_array.h"
+#include "svw_scan.h"
+
+#include "../serial/sv_alert.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+
+#define SVW_CONTAINER_PAGE     1000     /* items an answer, unless asked otherwise */
+#define SVW_CONTAINER_PAGES    5000
+#define SVW_CONTAINER_BATCH    100      /* packs a transaction */
+#define SVW_CONTAINER_REFUSED  1000     /* told one by one */
+#define SVW_CONTAINER_TIME     45000    /* ms; nginx waits a minute */
+#define SVW_CONTAINER_KEY      64
+
+
+typedef struct {
+    svw_api_request_t  *rq;
+    char                location[16];
+    char                gtin[24];
+    char                serial[21];
+    int                 after;          /* a page after the first */
+    char                after_gtin[24];
+    char                after_serial[21];
+} svw_container_t;
+
+typedef struct {
+    const char         *operation, *of, *key;
+    int64_t             packs, changed;
+    json_t             *reasons;        /* reason: how many */
+    json_t             *refused;        /* what did not change, up to a limit */
+} svw_container_work_t;
+
+
+static int svw_container_get(svw_api_request_t *rq);
+static int svw_container_post(svw_api_request_t *rq);
+static const char *svw_container_start(svw_container_t *c, svw_api_request_t *rq, const char *text);
+static const char *svw_container_after(svw_container_t *c, const char *text);
+static svw_db_rc_t svw_container_known(svw_container_t *c, int *known);
+static svw_db_rc_t svw_container_page(svw_container_t *c, unsigned limit, PGresult **rows);
+static svw_db_rc_t svw_container_describe(svw_container_t *c, json_t *body);
+static svw_db_rc_t svw_container_summary(svw_container_t *c, json_t *body);
+static json_t *svw_container_item(const PGresult *rows, int i);
+static int svw_container_unknown(svw_api_request_t *rq);
+static int svw_container_order(svw_api_request_t *rq, const json_t *body, svw_container_work_t *work);
+static svw_db_rc_t svw_container_work(svw_container_t *c, svw_container_work_t *work, int *whole);
+static svw_db_rc_t svw_container_batch(svw_container_t *c, svw_container_work_t *work, const PGresult *rows, int from, int to);
+static void svw_container_told(svw_container_work_t *work, const PGresult *result);
+static void svw_container_count(json_t *counts, const char *reason, int64_t n);
+
+
+const svw_api_endpoint_t  svw_api_container[] = {
+    { "GET",  "/containers", SVW_ANY_ROLE, 0, svw_container_get },
+    { "POST", "/containers", SVW_ANY_ROLE, 0, svw_container_post },
+    { NULL, NULL, 0, 0, NULL }
+};
+
+/* the words of sv.operation that change a pack */
+static const char *const  svw_container_operations[] = {
+    "supply", "destroy", "export", "sample", "free_sample", "lock", "steal", "check_out", "undo", NULL
+};
+
+
+static int
+svw_container_get(svw_api_request_t *rq)
+{
+    int               i, n, known;
+    char              next[SVW_LINK];
+    char             *end;
+    json_t           *body, *items;
+    PGresult         *rows;
+    const char       *text, *wrong;
+    svw_db_rc_t       rc;
+    unsigned long     limit;
+    svw_container_t   c;
+
+    wrong = svw_container_start(&c, rq, svw_api_query(rq, "epc"));
+    if (wrong != NULL) {
+        return svw_api_problem(rq, 400, "epc_invalid", "epc", "epc %s", wrong);
+    }
+
+    wrong = svw_container_after(&c, svw_api_query(rq, "nextPageToken"));
+    if (wrong != NULL) {
+        return svw_api_problem(rq, 400, "value_invalid", "nextPageToken", "nextPageToken %s", wrong);
+    }
+
+    limit = SVW_CONTAINER_PAGE;
+    text = svw_api_query(rq, "perPage");
+
+    if (text != NULL) {
+        limit = strtoul(text, &end, 10);
+
+        if (*text < '0' || *text > '9' || *end != '\0' || limit == 0 || limit > SVW_CONTAINER_PAGES) {
+            return svw_api_problem(rq, 400, "value_invalid", "perPage", "perPage is 1 to %d.", SVW_CONTAINER_PAGES);
+        }
+    }
+
+    rc = svw_container_known(&c, &known);
+
+    if (rc == SVW_DB_OK && !known) {
+        return svw_container_unknown(rq);
+    }
+
+    /* one more shows whether there is another page */
+    rc = rc == SVW_DB_OK ? svw_container_page(&c, (unsigned) limit + 1, &rows) : rc;
+    if (rc != SVW_DB_OK) {
+        return svw_api_db_problem(rq, rc);
+    }
+
+    body = json_object();
+    items = json_array();
+    n = PQntuples(rows) > (int) limit ? (int) limit : PQntuples(rows);
+
+    for (i = 0; i < n; i++) {
+        json_array_append_new(items, svw_container_item(rows, i));
+    }
+
+    rc = svw_container_describe(&c, body);
+    json_object_set_new(body, "items", items);
+
+    if (PQntuples(rows) > n) {
+        svw_scan_link(next, svw_col(rows, n - 1, "gtin"), svw_col(rows, n - 1, "serial"));
+        json_object_set_new(body, "nextPageToken", json_string(next));
+    }
+
+    PQclear(rows);
+
+    if (rc != SVW_DB_OK) {
+        json_decref(body);
+        return svw_api_db_problem(rq, rc);
+    }
+
+    return svw_api_json(rq, 200, "application/json", body);
+}
+
+
+static int
+svw_container_post(svw_api_request_t *rq)
+{
+    int                    known, whole;
+    json_t                *order, *body;
+    const char            *wrong;
+    svw_db_rc_t            rc;
+    svw_container_t        c;
+    svw_container_work_t   work;
+
+    order = svw_api_body_json(rq);
+    if (order == NULL) {
+        return 0;
+    }
+
+    wrong = svw_container_start(&c, rq, json_string_value(json_object_get(order, "epc")));
+
+    if (wrong != NULL) {
+        json_decref(order);
+        return svw_api_problem(rq, 400, "epc_invalid", "epc", "epc %s", wrong);
+    }
+
+    if (svw_container_order(rq, order, &work) != 0) {
+        json_decref(order);
+        return 0;
+    }
+
+    rc = svw_container_known(&c, &known);
+
+    if (rc == SVW_DB_OK && !known) {
+        json_decref(order);
+        return svw_container_unknown(rq);
+    }
+
+    work.reasons = json_object();
+    work.refused = json_array();
+    whole = 0;
+
+    if (rc == SVW_DB_OK) {
+        rc = svw_container_work(&c, &work, &whole);
+    }
+
+    if (rc != SVW_DB_OK || !whole) {
+        json_decref(work.reasons);
+        json_decref(work.refused);
+        json_decref(order);
+
+        if (rc != SVW_DB_OK) {
+            return svw_api_db_problem(rq, rc);
+        }
+
+        svw_api_add_header(rq, "Retry-After", "1");
+        return svw_api_problem(rq, 503, "unavailable", NULL, "%lld packs are done, more are left."
+                               " Repeat the request with the same Idempotency-Key.", (long long) work.packs);
+    }
+
+    body = json_pack("{s:s, s:s*, s:I, s:I, s:b, s:o, s:o}", "operation", work.operation, "of", work.of,
+                     "packs", (json_int_t) work.packs, "changed", (json_int_t) work.changed,
+                     "complete", json_array_size(work.refused) == 0, "reasons", work.reasons, "refused", work.refused);
+    json_decref(order);
+
+    return svw_api_json(rq, 200, "application/json", body);
+}
+
+
+static const char *
+svw_container_start(svw_container_t *c, svw_api_request_t *rq, const char *text)
+{
+    const char     *wrong;
+    svw_scanned_t   scanned;
+
+    *c = (svw_container_t) { .rq = rq };
+
+    if (text == NULL) {
+        return "is missing: name the container by its SSCC, a Digital Link, a URN or what the scanner sent";
+    }
+
+    wrong = svw_scan_item((sv_span_t) { (const uint8_t *) text, strlen(text) }, &scanned);
+
+    snprintf(c->location, sizeof(c->location), "%d", (int) rq->who->location.id);
+    snprintf(c->gtin, sizeof(c->gtin), "%llu", (unsigned long long) scanned.gtin);
+    memcpy(c->serial, scanned.serial, sizeof(c->serial));
+
+    return wrong;
+}
+
+
+/* The token is the Digital Link of the last item of the page before. */
+static const char *
+svw_container_after(svw_container_t *c, const char *text)
+{
+    const char     *wrong;
+    svw_scanned_t   scanned;
+
+    if (text == NULL) {
+        return NULL;
+    }
+
+    wrong = svw_scan_item((sv_span_t) { (const uint8_t *) text, strlen(text) }, &scanned);
+
+    c->after = 1;
+    snprintf(c->after_gtin, sizeof(c->after_gtin), "%llu", (unsigned long long) scanned.gtin);
+    memcpy(c->after_serial, scanned.serial, sizeof(c->after_serial));
+
+    return wrong;
+}
+
+
+static svw_db_rc_t
+svw_container_known(svw_container_t *c, int *known)
+{
+    PGresult     *result;
+    const char   *params[2];
+    svw_db_rc_t   rc;
+
+    params[0] = c->gtin;
+    params[1] = c->serial;
+
+    rc = svw_db_query(c->rq->db, &result, "select sv.api_container_known($1, $2)", 2, params);
+
+    if (rc == SVW_DB_OK) {
+        *known = PQgetvalue(result, 0, 0)[0] == 't';
+        PQclear(result);
+    }
+
+    return rc;
+}
+
+
+static svw_db_rc_t
+svw_container_page(svw_container_t *c, unsigned limit, PGresult **rows)
+{
+    char         number[16];
+    const char  *params[6];
+
+    snprintf(number, sizeof(number), "%u", limit);
+
+    params[0] = c->location;
+    params[1] = c->gtin;
+    params[2] = c->serial;
+    params[3] = c->after ? c->after_gtin : NULL;
+    params[4] = c->after ? c->after_serial : NULL;
+    params[5] = number;
+
+    return svw_db_query(c->rq->db, rows, "select * from sv.api_contents($1, $2, $3, $4, $5, $6)", 6, params);
+}
+
+
+/* The container itself, what it is in, and on the first page what is in it in figures. */
+static svw_db_rc_t
+svw_container_describe(svw_container_t *c, json_t *body)
+{
+    int           i;
+    char          link[SVW_LINK];
+    json_t       *parents;
+    PGresult     *rows;
+    const char   *params[2];
+    svw_db_rc_t   rc;
+
+    params[0] = c->gtin;
+    params[1] = c->serial;
+
+    rc = svw_db_query(c->rq->db, &rows, "select gtin, serial from sv.api_parents($1, $2)", 2, params);
+    if (rc != SVW_DB_OK) {
+        return rc;
+    }
+
+    parents = json_array();
+
+    for (i = 0; i < PQntuples(rows); i++) {
+        svw_scan_link(link, svw_col(rows, i, "gtin"), svw_col(rows, i, "serial"));
+        json_array_append_new(parents, json_string(link));
+    }
+
+    PQclear(rows);
+
+    svw_scan_link(link, c->gtin, c->serial);
+    json_object_set_new(body, "epc", json_string(link));
+    json_object_set_new(body, "parents", parents);
+
+    return c->after ? SVW_DB_OK : svw_container_summary(c, body);
+}
+
+
+static svw_db_rc_t
+svw_container_summary(svw_container_t *c, json_t *body)
+{
+    int           i;
+    json_t       *reasons;
+    int64_t       n, packs, containers;
+    PGresult     *rows;
+    const char   *params[3];
+    svw_db_rc_t   rc;
+
+    params[0] = c->location;
+    params[1] = c->gtin;
+    params[2] = c->serial;
+
+    rc = svw_db_query(c->rq->db, &rows, "select reason, n from sv.api_contents_summary($1, $2, $3)", 3, params);
+    if (rc != SVW_DB_OK) {
+        return rc;
+    }
+
+    reasons = json_object();
+    packs = 0;
+    containers = 0;
+
+    for (i = 0; i < PQntuples(rows); i++) {
+        n = svw_col_int(rows, i, "n");
+
+        if (svw_col(rows, i, "reason") == NULL) {
+            containers += n;
+        } else {
+            packs += n;
+            svw_container_count(reasons, svw_col(rows, i, "reason"), n);
+        }
+    }
+
+    PQclear(rows);
+
+    json_object_set_new(body, "packs", json_integer(packs));
+    json_object_set_new(body, "containers", json_integer(containers));
+    json_object_set_new(body, "verified",
+                        json_boolean(packs > 0 && json_integer_value(json_object_get(reasons, "ok")) == packs));
+    json_object_set_new(body, "reasons", reasons);
+
+    return SVW_DB_OK;
+}
+
+
+static json_t *
+svw_container_item(const PGresult *rows, int i)
+{
+    char         link[SVW_LINK], parent[SVW_LINK];
+    const char  *reason;
+
+    reason = svw_col(rows, i, "reason");
+    svw_scan_link(link, svw_col(rows, i, "gtin"), svw_col(rows, i, "serial"));
+    svw_scan_link(parent, svw_col(rows, i, "parent_gtin"), svw_col(rows, i, "parent_serial"));
+
+    if (reason == NULL) {
+        return json_pack("{s:s, s:s, s:s}", "epc", link, "kind", "container", "parent", parent);
+    }
+
+    return json_pack("{s:s, s:s, s:s, s:b, s:s, s:s*, s:s*, s:s*, s:s*}", "epc", link, "kind", "pack", "parent", parent,
+                     "verified", strcmp(reason, "ok") == 0, "reason", reason, "state", svw_col(rows, i, "state"),
+                     "lot", svw_col(rows, i, "lot"), "expiry", svw_col(rows, i, "expiry"),
+                     "reference", svw_col(rows, i, "reference"));
+}
+
+
+static int
+svw_container_unknown(svw_api_request_t *rq)
+{
+    return svw_api_problem(rq, 404, "container_unknown", "epc",
+                           "No line has packed anything into this container. Scan the packs one by one.");
+}
+
+
+/* 0, or -1 with the problem answered */
+static int
+svw_container_order(svw_api_request_t *rq, const json_t *body, svw_container_work_t *work)
+{
+    size_t              i;
+    const char         *wrong;
+    const char *const  *word;
+
+    *work = (svw_container_work_t) {
+        .operation = json_string_value(json_object_get(body, "operation")),
+        .of = json_string_value(json_object_get(body, "of")),
+        .key = svw_api_header(rq, "Idempotency-Key")
+    };
+
+    for (word = svw_container_operations; *word != NULL; word++) {
+        if (work->operation != NULL && strcmp(*word, work->operation) == 0) {
+            break;
+        }
+    }
+
+    wrong = NULL;
+
+    if (*word == NULL) {
+        wrong = "operation";
+    } else if ((strcmp(*word, "undo") == 0) != (work->of != NULL)) {
+        wrong = "of";
+    }
+
+    for (word = svw_container_operations; work->of != NULL && *word != NULL; word++) {
+        if (strcmp(*word, work->of) == 0) {
+            break;
+        }
+    }
+
+    if (work->of != NULL && (*word == NULL || strcmp(*word, "undo") == 0)) {
+        wrong = "of";
+    }
+
+    if (wrong != NULL) {
+        svw_api_problem(rq, 422, "operation_unknown", wrong, "\"operation\" is supply, destroy, export, sample, free_sample, lock,"
+                        " steal, check_out, or undo with \"of\" naming the one to take back.");
+        return -1;
+    }
+
+    for (i = 0; work->key != NULL && work->key[i] > ' ' && work->key[i] < 0x7f; i++) { /* void */ }
+
+    if (i == 0 || i > SVW_CONTAINER_KEY || work->key[i] != '\0') {
+        svw_api_problem(rq, 400, "idempotency_key_missing", "Idempotency-Key",
+                        "Send an Idempotency-Key of 1 to %d printable characters, the same when you repeat the request.",
+                        SVW_CONTAINER_KEY);
+        return -1;
+    }
+
+    return 0;
+}
+
+
+/* `whole' stays 0 when the time is over or the program ends: what is done is done, the rest is for a repeated request. */
+static svw_db_rc_t
+svw_container_work(svw_container_t *c, svw_container_work_t *work, int *whole)
+{
+    int           from, to, n;
+    int64_t       until;
+    PGresult     *rows;
+    svw_db_rc_t   rc;
+
+    until = svw_now_ms() + SVW_CONTAINER_TIME;
+
+    do {
+        rc = svw_container_page(c, SVW_CONTAINER_PAGES, &rows);
+        if (rc != SVW_DB_OK) {
+            return rc;
+        }
+
+        n = PQntuples(rows);
+
+        for (from = 0; from < n && rc == SVW_DB_OK; from = to) {
+            to = from + SVW_CONTAINER_BATCH < n ? from + SVW_CONTAINER_BATCH : n;
+
+            if (svw_now_ms() > until || svw_stopping()) {
+                PQclear(rows);
+                return SVW_DB_OK;
+            }
+
+            rc = svw_container_batch(c, work, rows, from, to);
+        }
+
+        if (n > 0) {
+            c->after = 1;
+            snprintf(c->after_gtin, sizeof(c->after_gtin), "%s", svw_col(rows, n - 1, "gtin"));
+            snprintf(c->after_serial, sizeof(c->after_serial), "%s", svw_col(rows, n - 1, "serial"));
+        }
+
+        PQclear(rows);
+
+    } while (rc == SVW_DB_OK && n == SVW_CONTAINER_PAGES);
+
+    *whole = rc == SVW_DB_OK;
+
+    return rc;
+}
+
+
+static svw_db_rc_t
+svw_container_batch(svw_container_t *c, svw_container_work_t *work, const PGresult *rows, int from, int to)
+{
+    int           i;
+    char          alert[SV_ALERT_ID];
+    PGresult     *result;
+    const char   *params[8];
+    svw_array_t   gtin, serial, alerts;
+    svw_db_rc_t   rc;
+
+    svw_array_begin(&gtin);
+    svw_array_begin(&serial);
+    svw_array_begin(&alerts);
+
+    for (i = from; i < to; i++) {
+        if (svw_col(rows, i, "reason") == NULL) {
+            continue;
+        }
+
+        svw_array_add(&gtin, svw_col(rows, i, "gtin"));
+        svw_array_add(&serial, svw_col(rows, i, "serial"));
+        svw_array_add(&alerts, sv_alert_mint(alert, c->rq->who->location.country) ? alert : NULL);
+    }
+
+    params[0] = c->location;
+    params[1] = work->operation;
+    params[2] = work->of;
+    params[3] = work->key;
+    params[7] = c->rq->who->request_id;
+
+    rc = SVW_DB_OK;
+    result = NULL;
+
+    if ((svw_array_end(&gtin) | svw_array_end(&serial) | svw_array_end(&alerts)) != 0) {
+        rc = SVW_DB_RETRY;
+
+    } else if (gtin.n > 0) {
+        params[4] = gtin.text;
+        params[5] = serial.text;
+        params[6] = alerts.text;
+
+        rc = svw_db_query(c->rq->db, &result, "select * from sv.api_operate($1, $2, $3, $4, $5, $6, $7, $8)", 8, params);
+    }
+
+    if (result != NULL) {
+        svw_container_told(work, result);
+        PQclear(result);
+    }
+
+    svw_array_free(&gtin);
+    svw_array_free(&serial);
+    svw_array_free(&alerts);
+
+    return rc;
+}
+
+
+static void
+svw_container_told(svw_container_work_t *work, const PGresult *result)
+{
+    int          i;
+    char         link[SVW_LINK];
+    const char  *reason;
+
+    for (i = 0; i < PQntuples(result); i++) {
+        reason = svw_col(result, i, "reason");
+        work->packs++;
+        svw_container_count(work->reasons, reason, 1);
+
+        if (svw_col(result, i, "changed")[0] == 't') {
+            work->changed++;
+
+        } else if (json_array_size(work->refused) < SVW_CONTAINER_REFUSED) {
+            svw_scan_link(link, svw_col(result, i, "gtin"), svw_col(result, i, "serial"));
+            json_array_append_new(work->refused, json_pack("{s:s, s:s, s:s*, s:s*, s:s*}", "epc", link, "reason", reason,
+                                  "state", svw_col(result, i, "state"), "code", svw_col(result, i, "code"),
+                                  "alert", svw_col(result, i, "alert_id")));
+        }
+    }
+}
+
+
+static void
+svw_container_count(json_t *counts, const char *reason, int64_t n)
+{
+    json_object_set_new(counts, reason, json_integer(json_integer_value(json_object_get(counts, reason)) + n));
+}
