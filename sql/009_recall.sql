@@ -125,7 +125,8 @@ return case
 end;
 
 -- The earliest open recall of a range or list that names this serial, or no row.
--- In its caller's query: one look at an index that is empty for most products.
+-- Its callers look first whether the product has any, in a statement of its own
+-- (an index that is empty for most): so the plans of the hot path stay simple.
 create function sv.recall_of_serial(p_gtin bigint, p_serial text)
 returns table (at timestamptz, reason text, reference text)
 language sql stable
@@ -168,15 +169,27 @@ create function sv.verify_read(
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_pack  sv.pack;
 begin
-  select true, k.state, k.version, k.lot, to_char(k.expiry, 'YYYYMMDD'), k.location_id, sv.ms(k.since), k.lot = p_lot,
-    sv.ms(c.at), sv.reason_text(c.reason, c.reference)
-  into known, state, version, lot, expiry, location_id, since_ms, lot_known, recalled_ms, recall_text
+  select k.* into v_pack
   from sv.pack k
-    left join lateral sv.recall_of_serial(p_gtin, p_serial) c on true
   where k.gtin = p_gtin and k.serial = p_serial and k.state <> 'void';
 
-  known := known is not null;
+  known := v_pack.gtin is not null;
+  state := v_pack.state;
+  version := v_pack.version;
+  lot := v_pack.lot;
+  expiry := to_char(v_pack.expiry, 'YYYYMMDD');
+  location_id := v_pack.location_id;
+  since_ms := sv.ms(v_pack.since);
+
+  lot_known := v_pack.lot = p_lot;
+
+  if exists (select from sv.recall r where r.gtin = p_gtin and r.lifted_at is null and r.kind in ('range', 'serials')) then
+    select sv.ms(c.at), sv.reason_text(c.reason, c.reference) into recalled_ms, recall_text
+    from sv.recall_of_serial(p_gtin, p_serial) c;
+  end if;
 
   if lot_known is not true then
     lot_known := exists (
@@ -241,6 +254,7 @@ declare
   v_stored     sv.idempotency;
   v_pack       sv.pack;
   v_ref        record;
+  v_recall     sv.recall;                                 -- the one that counts: of the lot, or of the serial
 begin
   if v_operation = 'undo' then
     if v_of in ('undo', 'verify') then
@@ -321,12 +335,9 @@ begin
     r.expiry_optional,
     r.withdrawn_at,
     b.expiry is not null as lot_known,
-    least(b.recalled_at, c.at) as recalled_at,
-    c.at is not null and (b.recalled_at is null or sv.ms(c.at) < sv.ms(b.recalled_at)) as by_serial,
+    b.recalled_at,
     b.reason as lot_reason,
     b.reference as lot_reference,
-    c.reason as serial_reason,
-    c.reference as serial_reference,
     r.reason as product_reason,
     r.reference as product_reference,
     t.next_state,
@@ -339,9 +350,19 @@ begin
     left join sv.permission m on m.role = l.role and m.operation = v_of
     left join sv.product r on r.gtin = x.gtin and not r.deleted
     left join sv.lot b on b.gtin = x.gtin and b.lot = coalesce(v_pack.lot, p_lot)
-    left join lateral sv.recall_of_serial(p_gtin, p_serial) c on true
     left join sv.transition t on t.operation = v_operation and t.of = v_of
       and t.state = v_pack.state and t.same_location = v_here;
+
+  v_recall.at := v_ref.recalled_at;
+  v_recall.reason := v_ref.lot_reason;
+  v_recall.reference := v_ref.lot_reference;
+
+  if exists (select from sv.recall r where r.gtin = p_gtin and r.lifted_at is null and r.kind in ('range', 'serials')) then
+    select coalesce(c.at, v_recall.at), coalesce(c.reason, v_recall.reason), case when c.at is null then v_recall.reference else c.reference end
+    into v_recall.at, v_recall.reason, v_recall.reference
+    from (values (true)) as x (one)
+      left join sv.recall_of_serial(p_gtin, p_serial) c on v_recall.at is null or sv.ms(c.at) < sv.ms(v_recall.at);
+  end if;
 
   if not v_ref.permitted then
     reason := 'not_permitted';
@@ -359,15 +380,12 @@ begin
     reason := sv.judge(
       v_ref.product_known, v_pack.gtin is not null, v_ref.lot_known, v_pack.lot, v_pack.expiry, p_lot, p_expiry,
       v_ref.withdrawn_at is not null and (p_occurred_at is null or v_ref.withdrawn_at <= p_occurred_at),
-      v_ref.recalled_at is not null and (p_occurred_at is null or v_ref.recalled_at <= p_occurred_at),
+      v_recall.at is not null and (p_occurred_at is null or v_recall.at <= p_occurred_at),
       (v_when at time zone 'UTC')::date, 'active', true);
   end if;
 
   if reason = 'recalled' then
-    reference := case
-      when v_ref.by_serial then sv.reason_text(v_ref.serial_reason, v_ref.serial_reference)
-      else sv.reason_text(v_ref.lot_reason, v_ref.lot_reference)
-    end;
+    reference := sv.reason_text(v_recall.reason, v_recall.reference);
 
   elsif reason = 'withdrawn' then
     reference := sv.reason_text(v_ref.product_reason, v_ref.product_reference);
@@ -431,12 +449,12 @@ begin
     end if;
 
   elsif changed and p_occurred_at is not null and v_operation <> 'undo'
-    and (v_ref.recalled_at is not null or v_ref.withdrawn_at is not null)
+    and (v_recall.at is not null or v_ref.withdrawn_at is not null)
   then
     insert into sv.finding (gtin, at, finding_id, rule, serial, lot, detail)
     values (p_gtin, v_now, p_audit_id, 'supplied_before_recall', p_serial, v_pack.lot,
       jsonb_build_object('operation', p_operation, 'location_id', p_location, 'occurred_at', p_occurred_at,
-        'recalled_at', v_ref.recalled_at, 'withdrawn_at', v_ref.withdrawn_at));
+        'recalled_at', v_recall.at, 'withdrawn_at', v_ref.withdrawn_at));
   end if;
 
   state := v_pack.state;
