@@ -175,6 +175,7 @@ my $sv   = Test::SerialVerify->new;
 $sv->start_postgres;
 $sv->start_redis;
 $sv->product($gtin, name => 'Aspirin 500 mg');
+$sv->product(9506000134369, company => 'other');
 my $here  = $sv->actor('pharmacy', country => 'IT');
 my $there = $sv->actor('pharmacy', country => 'DE');
 my $since = '2026-11-01 10:20:30.456Z';
@@ -192,6 +193,12 @@ my $job = '0d5a4f0e-6c0b-4d0b-9f39-3f6f0c6f9a05';
 $sv->sql(q{insert into sv.capture (capture_id, location_id, company, host, file, digest, bytes, whole, state, success, created_at, finished_at)
     select ?, location_id, 'acme', 'x', 'x', '', 1, true, 'done', true, '2026-11-01 12:00:01.25Z', '2026-11-01 12:00:02.5Z'
     from sv.location where role = 'manufacturer'}, $job);
+$sv->sql(q{insert into sv.recall (gtin, recall_id, kind, lot, n, reason, reference, at, role, actor, location_id)
+    select ?, r.id::uuid, r.kind, r.lot, r.n, r.reason, r.reference, r.at::timestamptz, r.role::sv.role, coalesce(l.gln, 'root'), l.location_id
+    from (values ('7d4f0c1e-58a9-4f5c-9a37-0a3c5f6f0b10', 'lot', 'LOT9', null, 'impurity', 'RPL-7', '2026-11-01 10:20:30.456Z', 'authority'),
+        ('7d4f0c1e-58a9-4f5c-9a37-0a3c5f6f0b12', 'serials', null, 2, 'stolen', null, '2026-11-01 10:20:29.456Z', 'operator'))
+      as r (id, kind, lot, n, reason, reference, at, role)
+      left join sv.location l on l.role = 'authority' and r.role = 'authority'}, $gtin);
 $sv->start_api;
 $sv->start_nginx(verify => {deadline => '5s'}, api => 1);
 
@@ -239,7 +246,7 @@ sub timeless {
     return [map { timeless($_) } @{$value}] if ref $value eq 'ARRAY';
     return $value if ref $value ne 'HASH';
 
-    return {map { $_ => /^(?:at|since|alert|request_id|captureID|createdAt|finishedAt)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
+    return {map { $_ => /^(?:at|since|alert|request_id|captureID|createdAt|finishedAt|id|lifted_at)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
 }
 
 
