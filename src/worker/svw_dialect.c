@@ -94,5 +94,5 @@ svw_dialect_ns(sv_span_t ns)
 static int
 svw_is(sv_span_t text, const char *word)
 {
-    return strlen(word) == text.len && memcmp(text.data, word, text.len) == 0;
+    return strlen(word) == text.len && (text.len == 0 || memcmp(text.data, word, text.len) == 0);
 }

@@ -72,6 +72,7 @@ svw_event_begin(svw_event_t *event, int64_t line)
     event->line = line;
     event->seen = 0;
     event->twice = NULL;
+    event->wrong = NULL;
     event->irregular = NULL;
     event->epcs = event->items = event->containers = event->cases = 0;
     event->bad.n = event->again.n = 0;
@@ -397,6 +398,16 @@ svw_event_barcode(svw_event_t *event, sv_span_t text)
     }
 
     return expiry != NULL ? svw_event_claim(event, SVW_CLAIM_EXPIRY, 0, "barcode", *expiry) : 0;
+}
+
+
+void
+svw_event_wrong(svw_event_t *event, const char *reason, const char *element)
+{
+    if (event->wrong == NULL) {
+        event->wrong = reason;
+        event->wrong_at = element;
+    }
 }
 
 

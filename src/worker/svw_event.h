@@ -71,6 +71,9 @@ int svw_event_claim(svw_event_t *event, svw_claim_t claim, int standard, const c
 /* a whole element string ("(01)..(21)..(17)..(10).."): claims of a lot and an expiry */
 int svw_event_barcode(svw_event_t *event, sv_span_t text);
 
+/* a member cannot be what it should: the event goes into quarantine; the first counts */
+void svw_event_wrong(svw_event_t *event, const char *reason, const char *element);
+
 /* something in the event is not as the standard wants it, but plain: strict feeds put it into quarantine */
 void svw_event_irregular(svw_event_t *event, const char *reason, const char *element);
 

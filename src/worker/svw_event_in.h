@@ -61,6 +61,8 @@ struct svw_event_s {
     int64_t          line;              /* where it begins */
     unsigned         seen;              /* bits of svw_member_t */
     const char      *twice;             /* a member that came twice */
+    const char      *wrong;             /* why a member is, and its name */
+    const char      *wrong_at;
     const char      *irregular;         /* the first thing that is, and where */
     char             irregular_at[64];
     svw_text_t       text[SVW_MEMBER_TEXTS];

@@ -114,7 +114,7 @@ svw_judge_type(svw_event_t *event, svw_case_t *judged)
 static const char *
 svw_judge_empty(svw_event_t *event, svw_case_t *judged)
 {
-    if (event->epcs != 0 || svw_judge_corrects(event)
+    if (event->epcs != 0 || event->wrong != NULL || svw_judge_corrects(event)
         || (strcmp(judged->row.kind, "aggregation") == 0 && !svw_event_is(event, SVW_MEMBER_ACTION, "ADD")))
     {
         return NULL;
@@ -135,6 +135,11 @@ svw_judge_members(svw_event_t *event, svw_case_t *judged)
     if (event->twice != NULL) {
         judged->element = event->twice;
         return "event_member_twice";
+    }
+
+    if (event->wrong != NULL) {
+        judged->element = event->wrong_at;
+        return event->wrong;
     }
 
     for (i = 0; i < SVW_MEMBER_TEXTS; i++) {
