@@ -60,7 +60,7 @@ sub localized {
     my $home = $sv->directory('nginx');
     my @set  = ('load_module=' . $sv->module, "pid=$home/nginx.pid", "error_log=$home/error.log", 'listen=' . $sv->address,
         'postgres=host=' . $sv->pg_socket . ' dbname=sv user=sv_gateway', 'redis=unix:' . $sv->redis_socket,
-        "access_log=$home/access.log", "state=$home", 'daemon=off');
+        "access_log=$home/access.log", "state=$home", 'daemon=off', 'api=' . $sv->api_socket, 'api_secret=' . $sv->api_secret);
 
     open(my $out, '-|', 'sh', '-c', 'exec perl "$@" < ' . "$root/conf/nginx.conf", 'sh', "$root/tools/dev/localize", 'nginx', @set)
         or die "localize: $!";
