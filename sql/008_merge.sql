@@ -166,6 +166,29 @@ as $$
 $$;
 
 
+-- There are no statistics of tables that live so shortly, and a few events are
+-- looked up by index however many are guessed.  True: they are a few.
+create function sv.stage_few(p_stage text)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_many  boolean;
+begin
+  execute format(
+    'select exists (select from sv.%1$s_event offset 200) or exists (select from sv.%1$s_epc offset 200)', p_stage)
+  into v_many;
+
+  if not v_many then
+    perform set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true);
+  end if;
+
+  return not v_many;
+end
+$$;
+
+
 create or replace function sv.stage_drop(p_stage text)
 returns void
 language plpgsql security definer
@@ -286,8 +309,12 @@ begin
   execute format('select exists (select from sv.%I)', p_stage || '_event') into v_some;
 
   if v_some then
-    if not sv.stage_small(p_stage) then
-      execute format('create index on sv.%1$s_epc (event); analyze sv.%1$s_epc; analyze sv.%1$s_event', p_stage);
+    if not sv.stage_few(p_stage) then
+      if not sv.stage_small(p_stage) then
+        execute format('create index on sv.%1$s_epc (event)', p_stage);
+      end if;
+
+      execute format('analyze sv.%1$s_epc; analyze sv.%1$s_event', p_stage);
     end if;
 
     execute format(
@@ -564,6 +591,7 @@ begin
   end if;
 
   perform set_config('synchronous_commit', 'off', true);
+  perform sv.stage_few(p_stage);
 
   if v_bad is not null then
     execute format(
@@ -592,25 +620,27 @@ begin
        for update of k) x', p_stage)
   into v_all;
 
-  execute format(
-    'with gone as (
-       delete from sv.event k
-       using sv.%1$s_event e
-       where k.identity = e.identity and e.old is null and e.error is null and sv.event_declared(k)
-         and (k.load_id, k.event) <> ($1, e.event)
-       returning k.load_id, k.event, k.error, k.identity
-     ), a as (
-       delete from sv.event_epc m using gone g where m.load_id = g.load_id and m.event = g.event
-     ), b as (
-       delete from sv.item_end x using gone g where x.load_id = g.load_id and x.event = g.event
-     ), c as (
-       delete from sv.commission x using gone g where x.load_id = g.load_id and x.event = g.event
-     )
-     update sv.%1$s_event e
-     set error = g.error, taken = true
-     from gone g
-     where g.identity = e.identity and e.old is null and e.error is null', p_stage)
-  using p_load_id;
+  if v_all > 0 then
+    execute format(
+      'with gone as (
+         delete from sv.event k
+         using sv.%1$s_event e
+         where k.identity = e.identity and e.old is null and e.error is null and sv.event_declared(k)
+           and (k.load_id, k.event) <> ($1, e.event)
+         returning k.load_id, k.event, k.error, k.identity
+       ), a as (
+         delete from sv.event_epc m using gone g where m.load_id = g.load_id and m.event = g.event
+       ), b as (
+         delete from sv.item_end x using gone g where x.load_id = g.load_id and x.event = g.event
+       ), c as (
+         delete from sv.commission x using gone g where x.load_id = g.load_id and x.event = g.event
+       )
+       update sv.%1$s_event e
+       set error = g.error, taken = true
+       from gone g
+       where g.identity = e.identity and e.old is null and e.error is null', p_stage)
+    using p_load_id;
+  end if;
 
   execute format(
     'with told as (
@@ -634,6 +664,20 @@ begin
   execute format('select count(*) from sv.%s_event where old is null', p_stage) into v_all;
 
   if events < v_all then
+    -- declared an error just now: once more, and its row is taken over
+    execute format(
+      'select exists (
+         select
+         from sv.%1$s_event e
+           join sv.event k on k.identity = e.identity
+         where e.old is null and e.error is null and (k.load_id, k.event) <> ($1, e.event) and sv.event_declared(k))', p_stage)
+    into v_some
+    using p_load_id;
+
+    if v_some then
+      raise exception 'an event was declared an error while it came' using errcode = '40001';
+    end if;
+
     -- what has no row of ours: an event that lost its race, or a declaration of error about another row
     execute format(
       'update sv.%1$s_event e
@@ -1722,6 +1766,7 @@ begin
 
   -- as for a lot: the load's last commit waits for the disk
   perform set_config('synchronous_commit', 'off', true);
+  perform sv.stage_few(p_stage);
 
   if v_piece.declares then
     perform sv.merge_declaration(p_load_id, p_stage, v_piece.events[1], p_audit_id);
