@@ -199,6 +199,9 @@ $sv->sql(q{insert into sv.recall (gtin, recall_id, kind, lot, n, reason, referen
         ('7d4f0c1e-58a9-4f5c-9a37-0a3c5f6f0b12', 'serials', null, 2, 'stolen', null, '2026-11-01 10:20:29.456Z', 'operator'))
       as r (id, kind, lot, n, reason, reference, at, role)
       left join sv.location l on l.role = 'authority' and r.role = 'authority'}, $gtin);
+$sv->product(9506000164908, company => 'bolt');
+$sv->sql(q{insert into sv.audit (gtin, at, audit_id, location_id, version, changed, kind, operation, serial, reason)
+    values (?, ?, '6c1f2c3e-1111-4a5b-8c0d-1f2e3d4c5b6a', ?, 2, true, 'operation', 'supply', 'SOLD1', 'ok')}, $gtin, $since, $there->{id});
 $sv->start_api;
 $sv->start_nginx(verify => {deadline => '5s'}, api => 1);
 
@@ -246,7 +249,7 @@ sub timeless {
     return [map { timeless($_) } @{$value}] if ref $value eq 'ARRAY';
     return $value if ref $value ne 'HASH';
 
-    return {map { $_ => /^(?:at|since|alert|request_id|captureID|createdAt|finishedAt|id|lifted_at)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
+    return {map { $_ => /^(?:at|since|alert|request_id|captureID|createdAt|finishedAt|creationDate|id|lifted_at)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
 }
 
 

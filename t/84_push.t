@@ -14,7 +14,7 @@ use lib "$FindBin::Bin/lib";
 use Digest::SHA qw(sha256_hex);
 use JSON::PP qw(decode_json);
 use Test::More;
-use Time::HiRes qw(time);
+use Time::HiRes qw(sleep time);
 
 use Test::SerialVerify;
 use Test::SerialVerify::Receiver;
@@ -254,7 +254,7 @@ for my $round (1 .. 12) {
     load("more$round.csv", $gtin, map { sprintf 'R%02d%05d', $round, $_ } 1 .. 5100) if $round % 4 == 0;
 
     my $name = rand(2) < 1 ? 'push' : 'push2';
-    select undef, undef, undef, rand 0.4;
+    sleep rand 0.4;
     $sv->kill9($name);
     $sv->start_worker(name => $name, @push);
 }

@@ -126,7 +126,7 @@ svw_events_item(svw_api_request_t *rq, svw_events_t *events)
     }
 
     if (given != 1) {
-        svw_api_problem(rq, 400, "arguments", "MATCH_anyEPC", "Name one item with MATCH_anyEPC: a Digital Link, a URN,"
+        svw_api_problem(rq, 400, "invalid_value", "MATCH_anyEPC", "Name one item with MATCH_anyEPC: a Digital Link, a URN,"
                         " (01)..(21).., what a scanner sends, or the 18 digits of an SSCC.");
         return -1;
     }
@@ -134,7 +134,7 @@ svw_events_item(svw_api_request_t *rq, svw_events_t *events)
     wrong = svw_scan_item((sv_span_t) { (const uint8_t *) events->match, strlen(events->match) }, &events->item);
 
     if (wrong != NULL) {
-        svw_api_problem(rq, 400, "arguments", events->name, "%s", wrong);
+        svw_api_problem(rq, 400, "invalid_value", events->name, "%s", wrong);
         return -1;
     }
 
@@ -168,7 +168,7 @@ svw_events_steps(svw_api_request_t *rq, svw_events_t *events)
         if (len == 0 || n++ == SVW_EVENTS_STEPS || (size_t) (end - out) < len + 5 || memchr(word, '"', len) != NULL
             || memchr(word, '\\', len) != NULL)
         {
-            svw_api_problem(rq, 400, "arguments", "EQ_bizStep", "EQ_bizStep has up to %d business steps, separated by commas.",
+            svw_api_problem(rq, 400, "invalid_value", "EQ_bizStep", "EQ_bizStep has up to %d business steps, separated by commas.",
                             SVW_EVENTS_STEPS);
             return -1;
         }
@@ -208,7 +208,7 @@ svw_events_time(svw_api_request_t *rq, const char *name, char out[32])
     }
 
     if (strlen(value) >= 32 || svw_check_time((sv_span_t) { (const uint8_t *) value, strlen(value) }, &ms) != NULL) {
-        svw_api_problem(rq, 400, "arguments", name, "%s is a time such as 2026-11-20T10:00:00Z.", name);
+        svw_api_problem(rq, 400, "invalid_value", name, "%s is a time such as 2026-11-20T10:00:00Z.", name);
         return -1;
     }
 
@@ -231,7 +231,7 @@ svw_events_page(svw_api_request_t *rq, svw_events_t *events)
         len = strlen(value);
 
         if (len == 0 || len > 9 || strspn(value, "0123456789") != len || strtoul(value, NULL, 10) == 0) {
-            svw_api_problem(rq, 400, "arguments", "perPage", "perPage is a number from 1 to %d.", SVW_EVENTS_PAGES);
+            svw_api_problem(rq, 400, "invalid_value", "perPage", "perPage is a number from 1 to %d.", SVW_EVENTS_PAGES);
             return -1;
         }
 
@@ -247,7 +247,7 @@ svw_events_page(svw_api_request_t *rq, svw_events_t *events)
     if (events->token != NULL && (strlen(events->token) > SVW_EVENTS_TOKEN
         || strspn(events->token, "0123456789abcdef") != strlen(events->token)))
     {
-        svw_api_problem(rq, 400, "arguments", "nextPageToken", "nextPageToken is not one that was given out.");
+        svw_api_problem(rq, 400, "invalid_value", "nextPageToken", "nextPageToken is not one that was given out.");
         return -1;
     }
 
