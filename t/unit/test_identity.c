@@ -250,27 +250,6 @@ test_secret(void **state)
 }
 
 
-/* which endpoint's pattern fits */
-static void
-test_match(void **state)
-{
-    char   a[] = "containers", b[] = "x/y", c[] = "";
-    char  *one[] = { a, b }, *empty[] = { a, c }, *part[SVW_API_PARTS];
-
-    (void) state;
-
-    assert_true(svw_api_match("/containers/*", one, 2, part));
-    assert_ptr_equal(part[0], b);
-    assert_false(svw_api_match("/containers", one, 2, part));
-    assert_true(svw_api_match("/containers", one, 1, part));
-    assert_false(svw_api_match("/containers/*", one, 1, part));
-    assert_false(svw_api_match("/containers/*", empty, 2, part));
-    assert_false(svw_api_match("/container/*", one, 2, part));
-    assert_false(svw_api_match("/containers/*/*", one, 2, part));
-    assert_true(svw_api_match("/*/*", one, 2, part));
-}
-
-
 int
 main(void)
 {
@@ -281,7 +260,6 @@ main(void)
         cmocka_unit_test(test_payloads),
         cmocka_unit_test(test_garbage),
         cmocka_unit_test(test_secret),
-        cmocka_unit_test(test_match),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
