@@ -69,7 +69,10 @@ svw_inbox_look(svw_inbox_t *inbox, unsigned interval)
     inbox->gone = 0;
     inbox->round = inbox->more && failed > inbox->max / 2;
     inbox->more = 0;
-    qsort(inbox->entry, inbox->n, sizeof(svw_inbox_entry_t), svw_look_compare);
+
+    if (inbox->n > 0) {
+        qsort(inbox->entry, inbox->n, sizeof(svw_inbox_entry_t), svw_look_compare);
+    }
 
     rc = svw_look_into(&look, dir);
     closedir(dir);
