@@ -120,6 +120,10 @@ subtest 'the configuration' => sub {
     $check->("${good}inbox = $base/none\n", 2, qr/inbox "\Q$base\E\/none": No such file or directory/, 'no inbox');
     $check->("${good}inbox = $base/worker.conf\n", 2, qr/inbox ".*": is not a directory/, 'an inbox that is none');
     $check->("${good}inbox = $base\ndone = $base\n", 2, qr/must not be the inbox itself/, 'done is the inbox');
+    $check->("${good}api_secret = $base/none\n", 2, qr/api_secret "\Q$base\E\/none": No such file or directory/, 'no secret');
+    $sv->write_file('weak', 'x' x 40);
+    $check->("${good}api_secret = $base/weak\n", 2, qr/api_secret ".*": others may read or change it/, 'a secret for everybody');
+    $check->('api_secret = ' . $sv->api_secret . "\n$good", 0, qr/ok$/, 'a secret');
     $check->("postgres = host\n", 2, qr/worker\.conf:1: postgres: not a libpq connection string/, 'a connection string');
     $check->("postgres = host=/nowhere dbname=sv\n", 2, qr/postgres: .*No such file/, 'PostgreSQL is not there');
     $check->($good =~ s/sv_worker/sv_gateway/r, 2, qr/permission denied.*is this the role sv_worker/, 'another role');
