@@ -12,6 +12,7 @@
  *   svw_ingest     the role: one file after the other
  *   svw_inbox*       which files are complete, claiming and moving them
  *   svw_filing       reports, and out of the inbox  svw_sync         waiting for the disk
+ *   svw_capture      what came by POST /epcis/capture
  *   svw_load         one file: stage, merge, report
  *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
  *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_event: its names and places)

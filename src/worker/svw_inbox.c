@@ -74,7 +74,7 @@ svw_inbox_next(svw_inboxes_t *inboxes, svw_inbox_t **found, unsigned *wait)
     svw_inbox_t        *inbox;
     svw_inbox_entry_t  *entry;
 
-    soonest = svw_now_ms() + inboxes->conf->scan_interval;
+    soonest = svw_now_ms() + *wait;
 
     for (i = 0; i < inboxes->n; i++) {
         inbox = &inboxes->inbox[(inboxes->next + i) % inboxes->n];

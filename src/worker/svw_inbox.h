@@ -67,7 +67,7 @@ typedef struct {
 int svw_inboxes_open(svw_inboxes_t *inboxes, svw_conf_t *conf);    /* -1: out of memory */
 void svw_inboxes_close(svw_inboxes_t *inboxes);
 
-/* A complete file, the oldest of its inbox, or NULL; `wait' is how long until another look is worth it. */
+/* A complete file, the oldest of its inbox, or NULL; `wait' becomes less when another look is worth it earlier. */
 svw_inbox_entry_t *svw_inbox_next(svw_inboxes_t *inboxes, svw_inbox_t **inbox, unsigned *wait);
 svw_inbox_entry_t *svw_inbox_find(svw_inbox_t *inbox, const char *name);
 void svw_inbox_drop(svw_inbox_t *inbox, svw_inbox_entry_t *entry);  /* it is done with; entries move */

@@ -1,3 +1,4 @@
+#include "svw_capture.h"
 #include "svw_filing.h"
 
 #include <errno.h>
@@ -7,6 +8,7 @@
 #define SVW_INGEST_LARGE  (1024 * 1024) /* before such a file those that are loaded are filed */
 
 
+static void svw_ingest_turn(svw_filing_t *filing, svw_inboxes_t *inboxes, svw_captures_t *captures);
 static void svw_ingest_dirs(const svw_conf_t *conf);
 static void svw_ingest_one(svw_filing_t *filing, svw_inbox_t *inbox, svw_inbox_entry_t *entry);
 static svw_file_rc_t svw_ingest_load(svw_filing_t *filing, svw_inbox_t *inbox, svw_inbox_file_t *file);
@@ -15,12 +17,10 @@ static svw_file_rc_t svw_ingest_load(svw_filing_t *filing, svw_inbox_t *inbox, s
 int
 svw_ingest_run(svw_conf_t *conf)
 {
-    unsigned            wait;
-    svw_db_t            db;
-    svw_inbox_t        *inbox;
-    svw_filing_t        filing;
-    svw_inboxes_t       inboxes;
-    svw_inbox_entry_t  *entry;
+    svw_db_t        db;
+    svw_filing_t    filing;
+    svw_inboxes_t   inboxes;
+    svw_captures_t  captures;
 
     if (svw_inboxes_open(&inboxes, conf) != 0) {
         return SVW_EXIT_FAILED;
@@ -30,24 +30,10 @@ svw_ingest_run(svw_conf_t *conf)
     svw_db_init(&db, conf->postgres, "serial-verify-worker ingest");
     db.setup = "set synchronous_commit = off";
     filing = (svw_filing_t) { .conf = conf, .db = &db };
+    svw_captures_init(&captures, conf, &db);
 
     while (svw_db_ensure(&db) == 0) {
-        if (svw_filing_due(&filing)) {
-            svw_filing_flush(&filing);
-        }
-
-        entry = svw_inbox_next(&inboxes, &inbox, &wait);
-
-        if (filing.n > 0 && (entry == NULL || entry->size > SVW_INGEST_LARGE)) {
-            /* entries move */
-            svw_filing_flush(&filing);
-
-        } else if (entry == NULL) {
-            svw_pause(wait);
-
-        } else {
-            svw_ingest_one(&filing, inbox, entry);
-        }
+        svw_ingest_turn(&filing, &inboxes, &captures);
     }
 
     svw_filing_flush(&filing);
@@ -55,6 +41,41 @@ svw_ingest_run(svw_conf_t *conf)
     svw_inboxes_close(&inboxes);
 
     return SVW_EXIT_OK;
+}
+
+
+/* a capture, and a file */
+static void
+svw_ingest_turn(svw_filing_t *filing, svw_inboxes_t *inboxes, svw_captures_t *captures)
+{
+    int                 capture;
+    unsigned            wait;
+    svw_inbox_t        *inbox;
+    svw_inbox_entry_t  *entry;
+
+    wait = filing->conf->scan_interval;
+    capture = svw_captures_due(captures, &wait);
+
+    if (capture || svw_filing_due(filing)) {
+        svw_filing_flush(filing);
+    }
+
+    if (capture) {
+        svw_captures_one(captures);
+    }
+
+    entry = svw_inbox_next(inboxes, &inbox, &wait);
+
+    if (filing->n > 0 && (entry == NULL || entry->size > SVW_INGEST_LARGE)) {
+        /* entries move */
+        svw_filing_flush(filing);
+
+    } else if (entry != NULL) {
+        svw_ingest_one(filing, inbox, entry);
+
+    } else if (!capture) {
+        svw_pause(wait);
+    }
 }
 
 
