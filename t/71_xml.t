@@ -151,6 +151,8 @@ my @quarantined = (
     ['an empty lot', doc2(event(ilmd('', '2030-12-31'))), 'lot_missing'],
     ['a strange EPC', doc2($e2 =~ s/<epc>urn:/<epc>/r), 'epc_syntax'],
     ['an EPC in parts', doc2($e2 =~ s/SERIAL<\/epc>/SERIAL<a\/><\/epc>/r), 'epc_syntax'],
+    ['a value in parts', doc2($e2 =~ s/(<disposition>)/$1<a\/>/r), 'event_member_form'],
+    ['a list that is a text', doc2($e2 =~ s/<epcList>/<epcList>urn:epc:id:sgtin:9506000.013435.X/r), 'event_member_form'],
     ['a member twice', doc2($e2 =~ s/(<action>ADD<.action>)/$1$1/r), 'event_member_twice'],
 );
 

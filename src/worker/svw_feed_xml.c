@@ -301,7 +301,15 @@ svw_xml_on_text(void *data, const xmlChar *text, int len)
         return;
     }
 
-    if (reader->xml.load->rc != SVW_LOAD_OK || !svw_xml_has_text(&reader->xml)) {
+    if (reader->xml.load->rc != SVW_LOAD_OK) {
+        return;
+    }
+
+    if (!svw_xml_has_text(&reader->xml)) {
+        if (svw_xml_trim(text, (size_t) len).len > 0) {
+            svw_xml_stray(&reader->xml);
+        }
+
         return;
     }
 

@@ -58,6 +58,7 @@ typedef struct {
 int svw_xml_open(svw_xml_t *xml, const char *local, const char *ns, svw_xml_attributes_t attributes);
 int svw_xml_close(svw_xml_t *xml, sv_span_t text);
 int svw_xml_has_text(const svw_xml_t *xml);     /* the text of the element at hand is wanted */
+void svw_xml_stray(svw_xml_t *xml);
 void svw_xml_irregular(svw_xml_t *xml, const char *reason, const char *element);
 
 #endif /* SVW_XML_H */

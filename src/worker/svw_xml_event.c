@@ -237,6 +237,9 @@ svw_xml_close(svw_xml_t *xml, sv_span_t text)
     if (level->at == SVW_XML_TREE) {
         rc = svw_xml_extra_value(xml, level, text);
 
+    } else if (level->at == SVW_XML_VALUE && level->parts && level->name->kind != SVW_XML_IS_EPC) {
+        svw_event_wrong(xml->event, "event_member_form", level->name->word);
+
     } else if (level->at == SVW_XML_VALUE) {
         rc = svw_xml_value(xml, level, level->parts ? sv_span("<") : text);
 
@@ -266,6 +269,22 @@ svw_xml_has_text(const svw_xml_t *xml)
     at = xml->depth > 0 ? xml->level[xml->depth - 1].at : SVW_XML_DOC;
 
     return at == SVW_XML_VALUE || at == SVW_XML_TREE;
+}
+
+
+/* A text where only elements should be: it may say what they do not. */
+void
+svw_xml_stray(svw_xml_t *xml)
+{
+    const svw_xml_level_t  *level;
+
+    if (xml->in_event) {
+        level = &xml->level[xml->depth - 1];
+
+        if (level->at != SVW_XML_IGNORED) {
+            svw_event_wrong(xml->event, "event_member_form", level->local);
+        }
+    }
 }
 
 

@@ -367,7 +367,11 @@ test_irregular(void **state)
 
     /* what has parts is no value */
     assert_20("<ObjectEvent><epcList><epc>urn:<b>a</b></epc><ecp>urn:a</ecp></epcList><action>A<b/></action></ObjectEvent>",
-              "begin 1\ntype ObjectEvent\n+epcs\nepc 1 <\nepc 1 <\naction <\nend\n");
+              "begin 1\ntype ObjectEvent\n+epcs\nepc 1 <\nepc 1 <\nwrong event_member_form action\nend\n");
+
+    /* nor is a text where there should be elements */
+    assert_20("<ObjectEvent><epcList>urn:a</epcList><readPoint>urn:b<id>urn:c</id></readPoint><recordTime>d</recordTime></ObjectEvent>",
+              "begin 1\ntype ObjectEvent\n+epcs\nwrong event_member_form epcList\nwrong event_member_form readPoint\nread point urn:c\nend\n");
 }
 
 
@@ -673,6 +677,13 @@ svw_event_barcode(svw_event_t *event, sv_span_t text)
     put(&event->feed, "barcode %.*s\n", (int) text.len, text.data);
 
     return 0;
+}
+
+
+void
+svw_event_wrong(svw_event_t *event, const char *reason, const char *element)
+{
+    put(&event->feed, "wrong %s %s\n", reason, element);
 }
 
 
