@@ -15,7 +15,7 @@
  *   svw_capture      what came by POST /epcis/capture
  *   svw_load         one file: stage, merge, report
  *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
- *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_event: its names and places)
+ *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_*: its names and places)
  *     svw_event        one EPCIS event         svw_spool        what does not fit in memory
  *     svw_dialect      where lots, expiries and markets stand in real feeds
  *     svw_item         checks of one item      svw_fault        what is wrong, listed and counted
