@@ -471,12 +471,15 @@ svw_epcis_tree(json_t *value, const char *name, svw_epcis_spaces_t *spaces, unsi
     }
 
     failed = 0;
+    known = svw_epcis_known(depth == 0 ? svw_epcis_members : svw_epcis_forms, name);
 
     if (json_is_array(value)) {
         tree = json_array();
 
+        /* what is in a list already does not become one by its name */
         json_array_foreach(value, i, child) {
-            failed |= json_array_append_new(tree, svw_epcis_tree(child, name, spaces, depth + 1));
+            failed |= json_array_append_new(tree, svw_epcis_tree(child, known != NULL && known->form == SVW_EPCIS_LIST ? "" : name,
+                                                                 spaces, depth + 1));
         }
 
     } else {
@@ -492,8 +495,6 @@ svw_epcis_tree(json_t *value, const char *name, svw_epcis_spaces_t *spaces, unsi
             }
         }
     }
-
-    known = depth == 0 ? svw_epcis_known(svw_epcis_members, name) : svw_epcis_known(svw_epcis_forms, name);
 
     if (!failed && known != NULL && known->form == SVW_EPCIS_LIST && json_is_object(tree)) {
         tree = json_pack("[o]", tree);

@@ -200,6 +200,41 @@ test_detail(void **state)
 }
 
 
+/* lists stay as they are, and what is alone becomes one */
+static void
+test_lists(void **state)
+{
+    char                *text;
+    size_t               i;
+    json_t              *object;
+    svw_epcis_event_t    event;
+
+    static const char *const  details[] = {
+        "{\"sensorElementList\":[{\"sensorReport\":[{\"type\":\"Temperature\",\"value\":\"6\"}]}],\"persistentDisposition\":{\"set\":[\"recalled\"]}}",
+        "{\"sensorElementList\":{\"sensorReport\":{\"type\":\"Temperature\",\"value\":\"6\"}},\"persistentDisposition\":{\"set\":\"recalled\"}}"
+    };
+
+    (void) state;
+
+    event = an_event();
+
+    for (i = 0; i < 2; i++) {
+        event.detail = details[i];
+        object = svw_epcis_event(&event);
+
+        text = json_dumps(json_object_get(object, "sensorElementList"), JSON_COMPACT);
+        assert_string_equal(text, "[{\"sensorReport\":[{\"type\":\"Temperature\",\"value\":6}]}]");
+        free(text);
+
+        text = json_dumps(json_object_get(object, "persistentDisposition"), JSON_COMPACT);
+        assert_string_equal(text, "{\"set\":[\"recalled\"]}");
+        free(text);
+
+        json_decref(object);
+    }
+}
+
+
 static void
 test_broken_rows(void **state)
 {
@@ -293,6 +328,7 @@ main(void)
         cmocka_unit_test(test_identifiers),
         cmocka_unit_test(test_places),
         cmocka_unit_test(test_detail),
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_broken_rows),
         cmocka_unit_test(test_documents)
     };
