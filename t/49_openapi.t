@@ -200,6 +200,16 @@ $sv->sql(q{insert into sv.recall (gtin, recall_id, kind, lot, n, reason, referen
       as r (id, kind, lot, n, reason, reference, at, role)
       left join sv.location l on l.role = 'authority' and r.role = 'authority'}, $gtin);
 $sv->product(9506000164908, company => 'bolt');
+$sv->product(9506000134376);
+$sv->sql(q{insert into sv.serial_rule (gtin, alphabet, length, opted_out, reserve_days, at)
+    values (?, 'ABC23456789', 6, false, 90, now()), (9506000134376, null, null, true, 90, now())}, $gtin);
+$sv->sql(q{insert into sv.serial_request (gtin, request_id, line, lot, n, state, reserved_until, location_id, at)
+    select ?, '3d0a5e52-7f0e-4c7e-9b50-0f3b2c1d4e5f', 'L7', 'LOT7', 3, 'open', '2099-01-30 10:20:30.456Z', location_id, '2026-11-01 10:20:30.456Z'
+    from sv.location where role = 'manufacturer'}, $gtin);
+$sv->sql(q{insert into sv.serial_number (gtin, request_id, serial, returned)
+    select ?, '3d0a5e52-7f0e-4c7e-9b50-0f3b2c1d4e5f', s, s = 'A2B3C4' from unnest('{K3M9QX,T7WB2C,A2B3C4}'::text[]) s}, $gtin);
+$sv->sql(q{insert into sv.lot_declaration (gtin, lot, at, packs, location_id)
+    select ?, 'LOT7', '2026-11-01 10:20:30.456Z', 0, location_id from sv.location where role = 'manufacturer'}, $gtin);
 $sv->sql(q{insert into sv.audit (gtin, at, audit_id, location_id, version, changed, kind, operation, serial, reason)
     values (?, ?, '6c1f2c3e-1111-4a5b-8c0d-1f2e3d4c5b6a', ?, 2, true, 'operation', 'supply', 'SOLD1', 'ok')}, $gtin, $since, $there->{id});
 $sv->start_api;

@@ -24,6 +24,7 @@
  *   svw_relay      the role: outbox -> Redis, audit chain
  *   svw_housekeeping the role: partitions, purges
  *   svw_audit_*    signed heads of the audit chain, and its check (svw_audit.h)
+ *   svw_pool       serial numbers for the lines    svw_reconcile   declared lots
  *   svw_cmd_*      commands for people       svw_status, svw_progress  what they see
  */
 
@@ -220,5 +221,7 @@ int svw_cmd_key(svw_command_t *command);
 int svw_cmd_export(svw_command_t *command);
 int svw_cmd_status(svw_command_t *command);
 int svw_cmd_audit(svw_command_t *command);
+int svw_cmd_serials(svw_command_t *command);
+int svw_cmd_lot(svw_command_t *command);
 
 #endif /* SVW_H */

@@ -74,6 +74,9 @@ void svw_api_add_header(svw_api_request_t *rq, const char *name, const char *val
 /* a body as JSON; NULL: the problem is already answered */
 json_t *svw_api_body_json(svw_api_request_t *rq);
 
+/* svw_api_gtin.c: a GTIN of 8, 12, 13 or 14 digits as 14; -1: the problem is already answered */
+int svw_api_gtin(svw_api_request_t *rq, const char *text, char number[16]);
+
 int svw_api_capture_dir(svw_api_request_t *rq);         /* a descriptor of the capture directory, the server's */
 
 #define SVW_API_FILE  0x01              /* the body goes to a file */

@@ -51,7 +51,6 @@ static int svw_recall_answer(svw_api_request_t *rq, const char *id, unsigned sta
 static int svw_recall_body(svw_api_request_t *rq, json_t *json, const svw_recall_member_t *members, svw_recall_body_t *body);
 static const char *svw_recall_kind(svw_api_request_t *rq, const svw_recall_body_t *body);
 static int svw_recall_serials(svw_api_request_t *rq, json_t *serials, svw_array_t *array);
-static int svw_recall_gtin(svw_api_request_t *rq, const char *text, char number[16]);
 static int svw_recall_uuid(svw_api_request_t *rq, const char *text);
 static json_t *svw_recall_json(const PGresult *result, int row);
 
@@ -125,7 +124,7 @@ svw_recall_make(svw_api_request_t *rq, const svw_recall_body_t *body)
 
     kind = svw_recall_kind(rq, body);
 
-    if (kind == NULL || svw_recall_gtin(rq, body->gtin, number) != 0) {
+    if (kind == NULL || svw_api_gtin(rq, body->gtin, number) != 0) {
         return -1;
     }
 
@@ -184,7 +183,7 @@ svw_recall_list(svw_api_request_t *rq)
     gtin = svw_api_query(rq, "gtin");
     open = svw_api_query(rq, "open");
 
-    if (gtin != NULL && svw_recall_gtin(rq, gtin, number) != 0) {
+    if (gtin != NULL && svw_api_gtin(rq, gtin, number) != 0) {
         return 0;
     }
 
@@ -381,36 +380,6 @@ svw_recall_serials(svw_api_request_t *rq, json_t *serials, svw_array_t *array)
 
     if (svw_array_end(array) != 0) {
         svw_api_problem(rq, 503, "unavailable", NULL, "There is no memory for this list now. Try again later.");
-        return -1;
-    }
-
-    return 0;
-}
-
-
-/* -1: answered */
-static int
-svw_recall_gtin(svw_api_request_t *rq, const char *text, char number[16])
-{
-    size_t       len;
-    uint64_t     gtin;
-    const char  *reason;
-
-    len = text != NULL ? strlen(text) : 0;
-
-    if (len != 8 && len != 12 && len != 13 && len != 14) {
-        svw_api_problem(rq, 400, "invalid_value", "gtin", "A GTIN of 8, 12, 13 or 14 digits is needed.");
-        return -1;
-    }
-
-    memset(number, '0', 14);
-    memcpy(number + 14 - len, text, len);
-    number[14] = '\0';
-
-    reason = svw_check_gtin((sv_span_t) { (const uint8_t *) number, 14 }, &gtin);
-
-    if (reason != NULL) {
-        svw_api_problem(rq, 400, "invalid_value", "gtin", "%s.", svw_reason_text(reason));
         return -1;
     }
 

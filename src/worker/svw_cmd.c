@@ -48,6 +48,36 @@ svw_cmd_options(svw_command_t *command, int first, const svw_option_t *options)
 
 
 int
+svw_cmd_flag(svw_command_t *command, const char *name)
+{
+    int  i;
+
+    for (i = 2; i < command->argc; i++) {
+        if (strcmp(command->argv[i], name) == 0) {
+            memmove(&command->argv[i], &command->argv[i + 1], (size_t) (command->argc - i - 1) * sizeof(char *));
+            command->argc--;
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+int
+svw_cmd_number(const char *option, const char *text)
+{
+    if (text == NULL || (*text != '\0' && strlen(text) < 10 && strspn(text, "0123456789") == strlen(text))) {
+        return 0;
+    }
+
+    fprintf(stderr, "serial-verify-worker: %s \"%s\": a number is needed\n", option, text);
+
+    return -1;
+}
+
+
+int
 svw_cmd_connect(svw_command_t *command, svw_db_t *db)
 {
     svw_db_init(db, command->conf->postgres, "serial-verify-worker command");

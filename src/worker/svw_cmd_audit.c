@@ -18,7 +18,6 @@ static int svw_audit_cmd_key(svw_command_t *command);
 static int svw_audit_cmd_sign(svw_command_t *command);
 static int svw_audit_cmd_verify(svw_command_t *command);
 static int svw_audit_cmd_export(svw_command_t *command);
-static int svw_audit_take_flag(svw_command_t *command, const char *flag);
 static int svw_audit_take_keys(svw_command_t *command, const char *file, svw_audit_check_t *check);
 static int svw_audit_connect(svw_command_t *command, svw_db_t *db);
 static int svw_audit_day(const char *option, const char *text);
@@ -125,7 +124,7 @@ svw_audit_cmd_verify(svw_command_t *command)
         { "--public-key", &keys, 0 }, { "--heads", &heads, 0 }, { "--from", &from, 0 }, { "--export", &file, 0 }, { NULL, NULL, 0 }
     };
 
-    run.packs = svw_audit_take_flag(command, "--packs");
+    run.packs = svw_cmd_flag(command, "--packs");
 
     if (svw_cmd_options(command, 2, options) != 0) {
         return SVW_EXIT_USAGE;
@@ -203,24 +202,6 @@ svw_audit_cmd_export(svw_command_t *command)
     svw_db_close(&db);
 
     return rc;
-}
-
-
-/* an option without a value: takes it out of the arguments */
-static int
-svw_audit_take_flag(svw_command_t *command, const char *flag)
-{
-    int  i;
-
-    for (i = 2; i < command->argc; i++) {
-        if (strcmp(command->argv[i], flag) == 0) {
-            memmove(&command->argv[i], &command->argv[i + 1], (size_t) (command->argc - i - 1) * sizeof(char *));
-            command->argc--;
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 

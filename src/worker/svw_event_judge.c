@@ -110,10 +110,20 @@ svw_judge_type(svw_event_t *event, svw_case_t *judged)
 }
 
 
-/* What names no item says nothing of any: sensor readings, quantities of bulk. */
+/*
+ * What names no item says nothing of any: sensor readings, quantities of bulk.
+ * But the quantities of a commissioning declare how many packs a lot has.
+ */
 static const char *
 svw_judge_empty(svw_event_t *event, svw_case_t *judged)
 {
+    if (strcmp(judged->row.kind, "object") == 0 && svw_event_is(event, SVW_MEMBER_ACTION, "ADD")
+        && sv_span_eq(judged->row.step, sv_span("commissioning"))
+        && json_object_get(svw_detail_json(event->detail), "quantityList") != NULL)
+    {
+        return NULL;
+    }
+
     if (event->epcs != 0 || event->wrong != NULL || svw_judge_corrects(event)
         || (strcmp(judged->row.kind, "aggregation") == 0 && !svw_event_is(event, SVW_MEMBER_ACTION, "ADD")))
     {

@@ -1,5 +1,7 @@
 #include "svw_audit.h"
 
+#include "svw_pool.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -38,7 +40,7 @@ static void
 svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 {
     char         months[16], text[SVW_TEXT];
-    int64_t      made, keys, pending, stages, heads;
+    int64_t      made, keys, pending, stages, heads, lots;
     const char  *params[2];
 
     snprintf(months, sizeof(months), "%u", conf->months_ahead);
@@ -51,6 +53,7 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
     pending = svw_housekeeping_purge(db, "select sv.purge_pending(now() - make_interval(secs => $1::integer), $2)",
                                      conf->cache_ttl / 1000 + SVW_PENDING_MORE);
     heads = svw_housekeeping_sign(conf, db);
+    lots = svw_reconcile(db);
 
     if (made > 0 || stages > 0 || keys > 0 || pending > 0) {
         svw_log(SVW_LOG_INFO, "made %" PRId64 " partitions; removed %" PRId64 " idempotency keys, %" PRId64
@@ -59,7 +62,7 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 
     snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " idempotency keys, %" PRId64
              " cache writes and %" PRId64 " staging tables removed%s", made, keys, pending, stages,
-             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 ? "; a step failed, see the log" : "");
+             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 || lots < 0 ? "; a step failed, see the log" : "");
     params[0] = "housekeeping";
     params[1] = text;
 

@@ -58,6 +58,20 @@ static const svw_main_command_t  svw_main_commands[] = {
       "Writes what was commissioned, changed and decommissioned in a period (as recorded) as an EPCIS 2.0\n"
       "document, to FILE or to standard output. TIME is 2026-11-20 or 2026-11-20T10:00:00Z. The same\n"
       "period gives the same bytes.\n" },
+    { "serials", svw_cmd_serials,
+      "serials rule --gtin GTIN [--alphabet CHARACTERS --length N] [--reserve-days N] [--opted-out]\n"
+      "       serial-verify-worker [-c FILE] serials request --gtin GTIN --line LINE --n N [--lot LOT] --out FILE\n"
+      "       serial-verify-worker [-c FILE] serials return --gtin GTIN --request ID --serials FILE | --unused\n"
+      "       serial-verify-worker [-c FILE] serials list --gtin GTIN [--request ID [--out FILE]]\n\n"
+      "rule sets how numbers of a product are made; without further options it prints the rule. request issues up\n"
+      "to 150000 random numbers to a line; FILE is JSON when its name ends in .json, else CSV. return gives\n"
+      "back those of a file, one a line, or all that were not used. list prints the requests, or one with its\n"
+      "numbers.\n" },
+    { "lot", svw_cmd_lot,
+      "lot declare --gtin GTIN --lot LOT --packs N [--rejected N] [--aggregated N]\n"
+      "       serial-verify-worker [-c FILE] lot show --gtin GTIN --lot LOT\n\n"
+      "declare says what was produced of a lot: packs commissioned, serials rejected on the line, packs packed\n"
+      "into containers. show compares it with what is recorded. Exit code 1 when something does not agree.\n" },
     { "audit", svw_cmd_audit,
       "audit key --out FILE | sign | verify | export --out FILE\n\n"
       "key makes a private key for the signed heads and prints its public key. sign signs what was\n"

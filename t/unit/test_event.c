@@ -364,8 +364,11 @@ static const case_t  cases[] = {
 
     { "a transformation", "\"type\":\"TransformationEvent\"," TIME ",\"inputEPCList\":[\"" PACK "A1\"]", "skipped event_type [event 1 type] 0\n" },
     { "no type", "\"action\":\"ADD\"", "quarantine event_type_missing [type] packs=0\n" },
-    { "no item", COMMISSION ",\"quantityList\":[{\"epcClass\":\"urn:epc:class:lgtin:9506000.013435.L1\",\"quantity\":5}]",
+    { "no item", COMMISSION ",\"epcList\":[]",
       "skipped event_empty [event 1 epcList] 0\n" },
+    { "a lot is declared", COMMISSION ",\"quantityList\":[{\"epcClass\":\"urn:epc:class:lgtin:9506000.013435.L1\",\"quantity\":5}]",
+      "event object add step=commissioning at=1795165200000 packs=0 offset=60"
+      " detail={\"quantityList\":[{\"epcClass\":\"urn:epc:class:lgtin:9506000.013435.L1\",\"quantity\":\"5\"}]}\n" },
     { "no action", "\"type\":\"ObjectEvent\",\"bizStep\":\"shipping\"," TIME ",\"epcList\":["
       "\"" PACK "A1\"]", "quarantine event_action [action] packs=1\n" },
     { "no such action", OBJECT("add", "commissioning") "," ILMD ",\"epcList\":["
