@@ -232,4 +232,163 @@ subtest 'killed in between' => sub {
     ok(-e "$dir/notes.txt", 'and what is not of ours');
 };
 
+
+# --- what becomes of them
+
+sub start_ingest {
+    my (%setting) = @_;
+
+    $sv->start_worker(roles => 'ingest', $sv->api_settings, capture_event_limit => 1000, %setting);
+
+    return;
+}
+
+# The job when it is done.
+sub done {
+    my ($who, $answer) = @_;
+
+    my $id = id_of($answer) || die "no job: $answer->{status} $answer->{body}";
+
+    return Test::SerialVerify::wait_for { my $job = job($who, $id)->{json}; $job && !$job->{running} && $job } 'the job to be done', 60;
+}
+
+sub packs { my ($lot) = @_; return $sv->sql('select count(*) from sv.pack where lot = ?', $lot) }
+
+sub verdict {
+    my ($serial, $lot) = @_;
+
+    return $sv->get($sv->link_to($gtin, $serial, lot => $lot), key => $shop->{key})->{json}{reason};
+}
+
+# 'x' in EPCIS XML, 1.2 or 2.0
+sub xml_document {
+    my ($version, $lot, @serials) = @_;
+
+    my $ilmd = "<ilmd><cbvmda:lotNumber>$lot</cbvmda:lotNumber><cbvmda:itemExpirationDate>2030-12-31</cbvmda:itemExpirationDate></ilmd>";
+    $ilmd = "<extension>$ilmd</extension>" if $version eq '1.2';
+
+    return '<?xml version="1.0" encoding="UTF-8"?><epcis:EPCISDocument xmlns:epcis="urn:epcglobal:epcis:xsd:' . ($version eq '1.2' ? 1 : 2)
+        . "\" xmlns:cbvmda=\"urn:epcglobal:cbv:mda\" schemaVersion=\"$version\" creationDate=\"2026-11-01T00:00:00Z\"><EPCISBody><EventList><ObjectEvent>"
+        . '<eventTime>2026-11-01T10:00:00Z</eventTime><eventTimeZoneOffset>+00:00</eventTimeZoneOffset><epcList>'
+        . join('', map { "<epc>urn:epc:id:sgtin:9506000.013435.$_</epc>" } @serials)
+        . "</epcList><action>ADD</action><bizStep>urn:epcglobal:cbv:bizstep:commissioning</bizStep>$ilmd</ObjectEvent></EventList></EPCISBody></epcis:EPCISDocument>";
+}
+
+
+subtest 'from the request to the counter' => sub {
+    $sv->sql('delete from sv.capture');
+    start_ingest();
+
+    my %body = (
+        J1 => [document($gtin, 'J1', qw(J1A J1B)), 'Content-Type' => 'application/json'],
+        X1 => [xml_document('1.2', 'X1', qw(X1A X1B)), 'Content-Type' => 'application/xml'],
+        X2 => [xml_document('2.0', 'X2', qw(X2A X2B)), 'Content-Type' => 'text/xml'],
+        C1 => ["gtin,serial,lot,expiry\n09506000134352,C1A,C1,2030-12-31\n09506000134352,C1B,C1,2030-12-31\n", 'Content-Type' => 'text/csv'],
+    );
+
+    for my $lot (sort keys %body) {
+        my $answer = capture($acme, @{$body{$lot}});
+        my $job    = done($acme, $answer);
+
+        ok($job->{success}, "$lot: success") or diag(Test::SerialVerify::HTTP::encode($job));
+        like($job->{finishedAt}, qr/Z$/, "$lot: when");
+        is_deeply($job->{errors}, [], "$lot: no error");
+        is(verdict("${lot}A", $lot), 'ok', "$lot: its packs verify");
+        is(packs($lot), 2, "$lot: both");
+    }
+
+    my $again = done($acme, capture($acme, @{$body{J1}}));
+    ok($again->{success}, 'the same again: a job that finds everything done') or diag(Test::SerialVerify::HTTP::encode($again));
+    is(packs('J1'), 2, 'and does nothing');
+    ok(done($boss, capture($boss, @{$body{J1}}))->{success}, 'by somebody else, too');
+
+    Test::SerialVerify::wait_for { !grep { /^[0-9a-f-]{36}\./ && $sv->sql('select count(*) from sv.capture where file = ?', $_) } files() } 'the files to be removed';
+    pass('no file stays');
+};
+
+
+subtest 'all or nothing, and what can be' => sub {
+    my $body = document($gtin, 'R1', qw(R1A R1B));
+    my $bad  = $body =~ s/("epcList":\[)("[^"]*R1A")/$1"urn:epc:id:sgtin:9506000.013435.R1*~^",$2/r;
+    isnt($bad, $body, 'a document with a bad serial');
+
+    my $job = done($acme, capture($acme, $bad));
+    ok(!$job->{success}, 'rollback: no success');
+    is(packs('R1'), 0, 'rollback: nothing');
+    cmp_ok(scalar @{$job->{errors}}, '>=', 1, 'rollback: and why');
+    like($job->{errors}[0]{type}, qr/^epcisException:\w+$/, 'as EPCIS tells it') or diag(Test::SerialVerify::HTTP::encode($job));
+
+    my $two = Test::SerialVerify::HTTP::decode($bad);
+    push @{$two->{epcisBody}{eventList}}, Test::SerialVerify::HTTP::decode(document($gtin, 'R2', qw(R2A R2B)))->{epcisBody}{eventList}[0];
+    $job = done($acme, capture($acme, Test::SerialVerify::HTTP::encode($two), 'GS1-Capture-Error-Behaviour' => 'proceed'));
+    ok(!$job->{success}, 'proceed: no success');
+    is(packs('R2'), 2, 'proceed: what can be');
+    is(verdict('R2A', 'R2'), 'ok', 'and it verifies');
+
+    $job = done($acme, capture($acme, 'no JSON at all'));
+    ok(!$job->{success} && @{$job->{errors}}, 'what cannot be read');
+    is($job->{errors}[0]{type}, 'epcisException:ValidationException', 'is not valid') or diag(Test::SerialVerify::HTTP::encode($job));
+};
+
+
+subtest 'two companies' => sub {
+    my $body = document(9506000150000, 'B1', qw(B1A B1B));
+
+    my $job = done($acme, capture($acme, $body));
+    ok(!$job->{success} && @{$job->{errors}}, "another's product: refused") or diag(Test::SerialVerify::HTTP::encode($job));
+    is(packs('B1'), 0, 'and nothing of it there');
+
+    ok(done($bolt, capture($bolt, $body))->{success}, 'the same by whose it is') or diag($sv->log_of('worker'));
+    is(packs('B1'), 2, 'captured');
+
+    ok(done($boss, capture($boss, document(9506000150000, 'B2', 'B2A')))->{success}, 'an operator for any');
+    my $trade_job = done($trade, capture($trade, document($gtin, 'T1', 'T1A')));
+    ok(!$trade_job->{success}, 'a wholesaler commissions nothing of others');
+    is(packs('T1'), 0, 'nothing');
+};
+
+
+subtest 'more events than are allowed' => sub {
+    my $many = Test::SerialVerify::HTTP::decode(document($gtin, 'E1', 'E0'));
+    my $event = $many->{epcisBody}{eventList}[0];
+    $many->{epcisBody}{eventList} = [map { {%{$event}, epcList => ["urn:epc:id:sgtin:9506000.013435.E$_"]} } 1 .. 1001];
+
+    my $job = done($acme, capture($acme, Test::SerialVerify::HTTP::encode($many), 'GS1-Capture-Error-Behaviour' => 'proceed'));
+    ok(!$job->{success}, 'refused');
+    is($job->{errors}[0]{type}, 'epcisException:CaptureLimitExceededException', 'for its size') or diag(Test::SerialVerify::HTTP::encode($job));
+    is(packs('E1'), 0, 'whole');
+
+    pop @{$many->{epcisBody}{eventList}};
+    $job = done($acme, capture($acme, Test::SerialVerify::HTTP::encode($many)));
+    ok($job->{success}, 'one less') or diag(Test::SerialVerify::HTTP::encode($job));
+    is(packs('E1'), 1000, 'is captured');
+};
+
+
+# Two workers, killed again and again; each job is done once.
+subtest 'killed at work' => sub {
+    my @jobs = map { my $lot = "K$_"; [$lot, capture($acme, document($gtin, $lot, map { "$lot-$_" } 1 .. 3000))] } 1 .. 6;
+
+    $sv->stop('worker');
+    start_ingest(name => 'second', file => 'second.conf');
+
+    for my $round (1 .. 6) {
+        start_ingest();
+        my $target = $sv->sql(q{select count(*) from sv.capture where state = 'done'}) + 1;
+        eval { Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from sv.capture where state <> 'queued'}) >= $target } 'a job to begin', 2 };
+        $sv->kill9($round % 2 ? 'worker' : 'second');
+        start_ingest(name => 'second', file => 'second.conf') if $round % 2 == 0;
+    }
+
+    start_ingest();
+
+    for my $job (@jobs) {
+        my ($lot, $answer) = @{$job};
+        ok(done($acme, $answer)->{success}, "$lot: done");
+        is(packs($lot), 3000, "$lot: whole");
+    }
+
+    is($sv->sql(q{select count(*) from sv.load l where exists (select from sv.capture c where c.load_id = l.load_id) and l.state = 'loading'}) // 0, 0, 'no load is left open');
+};
+
 $sv->done_testing;

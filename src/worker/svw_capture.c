@@ -199,7 +199,8 @@ svw_capture_load(svw_captures_t *captures, const svw_capture_job_t *job, int fd)
     svw_source_t   source;
 
     source = (svw_source_t) {
-        .feed = "/epcis/capture", .company = job->company, .strict = (int) captures->conf->strict, .whole = job->whole, .salt = ""
+        .feed = "/epcis/capture", .company = job->company, .strict = (int) captures->conf->strict, .whole = job->whole,
+        .events = captures->conf->capture_event_limit, .salt = ""
     };
 
     (void) svw_load_file(captures->conf, captures->db, fd, job->file, &source, 0, &report, &load_id);
@@ -295,10 +296,12 @@ svw_capture_flag(svw_captures_t *captures, const char *sql, const svw_capture_jo
 static json_t *
 svw_capture_errors(const json_t *report)
 {
-    size_t   i;
-    json_t  *errors, *error;
+    size_t       i;
+    json_t      *errors, *error;
+    const char  *note;
 
     errors = json_array();
+    note = svw_text_of(report, "note");
 
     json_array_foreach(json_object_get(report, "errors"), i, error) {
         if (json_array_size(errors) == SVW_CAPTURE_ERRORS) {
@@ -310,9 +313,11 @@ svw_capture_errors(const json_t *report)
         }
     }
 
-    if (svw_text_of(report, "note")[0] != '\0') {
-        json_array_append_new(errors, json_pack("{s:s, s:s, s:s}", "type", SVW_CAPTURE_TYPE, "title", "Nothing was captured.",
-                                                "detail", svw_text_of(report, "note")));
+    if (note[0] != '\0') {
+        json_array_append_new(errors, json_pack("{s:s, s:s, s:s}", "type",
+                                                strncmp(note, SVW_NOTE_EVENTS, sizeof(SVW_NOTE_EVENTS) - 1) == 0
+                                                ? "epcisException:CaptureLimitExceededException" : SVW_CAPTURE_TYPE,
+                                                "title", "Nothing was captured.", "detail", note));
     }
 
     return errors;

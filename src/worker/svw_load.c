@@ -19,6 +19,7 @@ static svw_load_rc_t svw_load_run(svw_load_t *load);
 static svw_load_rc_t svw_load_finish(svw_load_t *load);
 static const char *svw_load_state(const svw_load_t *load, const char **note);
 static json_t *svw_load_report(svw_load_t *load);
+static int svw_load_too_many(svw_load_t *load, int32_t event);
 
 
 static const svw_source_t  svw_source_inbox = { .feed = "", .company = "", .salt = "" };
@@ -94,6 +95,10 @@ svw_load_item(svw_load_t *load, const svw_item_t *item)
 int
 svw_load_event(svw_load_t *load, const svw_event_row_t *row)
 {
+    if (svw_load_too_many(load, row->event)) {
+        return -1;
+    }
+
     load->events++;
 
     return svw_stage_event(load, row);
@@ -113,6 +118,10 @@ svw_load_quarantine(svw_load_t *load, const svw_quarantine_row_t *row)
     char          place[160];
     svw_fault_t   fault;
 
+    if (svw_load_too_many(load, row->event)) {
+        return -1;
+    }
+
     snprintf(place, sizeof(place), "event %d %s", (int) row->event, row->element);
 
     fault = (svw_fault_t) { .line = row->line, .lines = row->packs, .element = place, .value = row->value,
@@ -123,6 +132,19 @@ svw_load_quarantine(svw_load_t *load, const svw_quarantine_row_t *row)
     load->events_quarantined++;
 
     return svw_stage_quarantine(load, row);
+}
+
+
+static int
+svw_load_too_many(svw_load_t *load, int32_t event)
+{
+    if (load->source->events == 0 || event <= (int64_t) load->source->events) {
+        return 0;
+    }
+
+    svw_load_refuse(load, SVW_NOTE_EVENTS "the limit of %u; send them in parts", load->source->events);
+
+    return 1;
 }
 
 

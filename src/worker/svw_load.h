@@ -82,12 +82,15 @@ typedef struct {
     const char  *content;               /* the event as EPCIS 2.0 JSON; NULL: too large */
 } svw_quarantine_row_t;
 
+#define SVW_NOTE_EVENTS  "more events than "    /* how the note of a file begins that was refused for their number */
+
 /* How a load is to be read; of the feed, the capture job or the command. */
 typedef struct {
     const char  *feed;                  /* name, "" for the inbox */
     const char  *company;               /* whose packs it may name, "" any */
     int          strict;                /* nothing but the standard's own form */
     int          whole;                 /* all or nothing: rollback, on_error = none */
+    unsigned     events;                /* at most, else it is refused; 0: any number */
     const char  *salt;                  /* of a release from quarantine: makes its events others; "" */
 } svw_source_t;
 
