@@ -168,7 +168,36 @@ end
 $$;
 
 
+-- The capture job of an event that a location tells of a container (shipped,
+-- received), once it is on the disk of p_host; nothing when the job is there.  It
+-- names the container only and changes no pack, so whose packs are in it does not matter.
+create function sv.api_move(
+  p_location    integer,
+  p_capture     uuid,
+  p_host        text,
+  p_file        text,
+  p_digest      text,
+  p_bytes       bigint,
+  p_request_id  text
+)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from sv.location l where l.location_id = p_location and not l.deleted) then
+    raise exception 'location: % is not known', p_location using errcode = '42501';
+  end if;
+
+  insert into sv.capture (capture_id, location_id, company, host, file, digest, bytes, whole, state, request_id, created_at)
+  values (p_capture, p_location, '', p_host, p_file, decode(p_digest, 'hex'), p_bytes, true, 'queued', p_request_id, clock_timestamp())
+  on conflict (capture_id) do nothing;
+end
+$$;
+
+
 grant execute on function
+  sv.api_move(integer, uuid, text, text, text, bigint, text),
   sv.api_contents(integer, bigint, text, bigint, text, integer),
   sv.api_contents_summary(integer, bigint, text),
   sv.api_container_known(bigint, text),

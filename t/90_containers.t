@@ -25,7 +25,7 @@ my $pharmacy   = $sv->actor('pharmacy');
 my $acme       = $sv->actor('manufacturer', company => 'Acme');
 my $other      = $sv->actor('manufacturer', company => 'Other');
 
-$sv->start_worker;
+$sv->start_worker(capture_dir => $sv->directory('captures'));
 $sv->start_api(api_threads => 2);
 $sv->start_nginx(api => 1, verify => {deadline => '5s'});
 
@@ -193,6 +193,40 @@ subtest 'unpacked, and packed elsewhere' => sub {
     deliver('all.json', event(type => 'AggregationEvent', action => 'DELETE', bizStep => 'unpacking', parentID => $sscc));
     is(ask($sscc, $wholesaler)->{json}{containers}, 0, 'everything is out of the pallet');
     is(order($wholesaler, 'empty', epc => $sscc, operation => 'lock')->{json}{packs}, 0, 'so nothing is locked by it');
+};
+
+
+subtest 'shipped, and received' => sub {
+    my $answer = order($wholesaler, 'ship-1', epc => $sscc, operation => 'ship', to => '4012345000009');
+    is($answer->{status}, 202, 'told') or diag($answer->{body});
+    my $job = $answer->{headers}{location};
+    Test::SerialVerify::wait_for { !$sv->get($job, key => $wholesaler->{key})->{json}{running} } 'the event is captured';
+    ok($sv->get($job, key => $wholesaler->{key})->{json}{success}, 'captured');
+    is($sv->sql(q{select step || ' ' || disposition || ' ' || read_point from sv.event e join sv.event_epc m using (load_id, event)
+        where m.gtin = 0 and e.step = 'shipping'}), 'shipping in_transit https://id.gs1.org/414/' . $sv->sql('select gln from sv.location where location_id = ?', $wholesaler->{id}), 'from here');
+
+    is(order($wholesaler, 'ship-1', epc => $sscc, operation => 'ship', to => '4012345000009')->{headers}{location}, $job, 'repeated: the same job');
+    is(order($pharmacy, 'in-1', epc => $sscc, operation => 'receive')->{status}, 202, 'received elsewhere');
+    Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from sv.event where step = 'receiving'}) } 'that is captured';
+    is($sv->sql(q{select count(*) from sv.event where step = 'shipping'}), 1, 'shipped once');
+    is(order($wholesaler, 'ship-2', epc => $sscc, operation => 'ship', to => '12')->{json}{element}, 'to', 'no GLN');
+};
+
+
+subtest 'recalled' => sub {
+    is(order($wholesaler, 'r-0', epc => $cases[1], operation => 'recall', reason => 'glass')->{status}, 403, 'not by anybody');
+    is(order($other, 'r-0', epc => $cases[1], operation => 'recall', reason => 'glass')->{json}{packs}, 0, 'nothing of it is another company\'s');
+
+    my $answer = order($acme, 'r-1', epc => $cases[1], operation => 'recall', reason => 'glass', reference => 'R-7');
+    is($answer->{status}, 200, 'by its manufacturer') or diag($answer->{body});
+    is_deeply([$answer->{json}{packs}, scalar @{$answer->{json}{recalls}}], [4, 1], 'all packs in it');
+    is_deeply(order($acme, 'r-1', epc => $cases[1], operation => 'recall', reason => 'glass', reference => 'R-7')->{json}, $answer->{json}, 'repeated: the same recall');
+
+    Test::SerialVerify::wait_for {
+        $sv->get($sv->link_to($gtin, 'P24', lot => 'L1', expiry => '300630'), key => $pharmacy->{key})->{json}{reason} eq 'recalled'
+    } 'the gateway tells';
+    is($sv->get($sv->link_to($gtin, 'P11', lot => 'L1', expiry => '300630'), key => $pharmacy->{key})->{json}{reason}, 'ok', 'another case is not recalled');
+    is(ask($cases[1], $wholesaler)->{json}{items}[0]{reference}, 'glass (R-7)', 'with its reason');
 };
 
 

@@ -1,16 +1,15 @@
 /*
  * GET /containers: everything in a pallet or case by one scan, with what a
  * verify of each pack would say.  POST /containers: an operation on all packs
- * in it.
+ * in it (here), its recall (svw_api_container_recall.c), or that it was shipped or received (.._move.c).
  *
  * Each pack is operated on by sv.operate in the order of the key, a few in a
  * transaction, each under a key of its own that follows from the caller's.  So
  * whoever is interrupted repeats the request and gets what is missing.
  */
 
-#include "svw_api.h"
+#include "svw_api_container.h"
 #include "svw_array.h"
-#include "svw_scan.h"
 
 #include "../serial/sv_alert.h"
 
@@ -19,25 +18,21 @@
 
 
 #define SVW_CONTAINER_PAGE     1000     /* items an answer, unless asked otherwise */
-#define SVW_CONTAINER_PAGES    5000
 #define SVW_CONTAINER_BATCH    100      /* packs a transaction */
 #define SVW_CONTAINER_REFUSED  1000     /* told one by one */
 #define SVW_CONTAINER_TIME     45000    /* ms; nginx waits a minute */
 #define SVW_CONTAINER_KEY      64
 
 
+/* orders that are no operation on each pack */
 typedef struct {
-    svw_api_request_t  *rq;
-    char                location[16];
-    char                gtin[24];
-    char                serial[21];
-    int                 after;          /* a page after the first */
-    char                after_gtin[24];
-    char                after_serial[21];
-} svw_container_t;
+    const char         *operation;
+    const char         *step, *disposition;     /* of the event; NULL: a recall */
+} svw_container_special_t;
 
 typedef struct {
     const char         *operation, *of, *key;
+    const svw_container_special_t  *special;
     int64_t             packs, changed;
     json_t             *reasons;        /* reason: how many */
     json_t             *refused;        /* what did not change, up to a limit */
@@ -49,11 +44,11 @@ static int svw_container_post(svw_api_request_t *rq);
 static const char *svw_container_start(svw_container_t *c, svw_api_request_t *rq, const char *text);
 static const char *svw_container_after(svw_container_t *c, const char *text);
 static svw_db_rc_t svw_container_known(svw_container_t *c, int *known);
-static svw_db_rc_t svw_container_page(svw_container_t *c, unsigned limit, PGresult **rows);
 static svw_db_rc_t svw_container_describe(svw_container_t *c, json_t *body);
 static svw_db_rc_t svw_container_summary(svw_container_t *c, json_t *body);
 static json_t *svw_container_item(const PGresult *rows, int i);
 static int svw_container_unknown(svw_api_request_t *rq);
+static int svw_container_word(const char *word);
 static int svw_container_order(svw_api_request_t *rq, const json_t *body, svw_container_work_t *work);
 static svw_db_rc_t svw_container_work(svw_container_t *c, svw_container_work_t *work, int *whole);
 static svw_db_rc_t svw_container_batch(svw_container_t *c, svw_container_work_t *work, const PGresult *rows, int from, int to);
@@ -70,6 +65,13 @@ const svw_api_endpoint_t  svw_api_container[] = {
 /* the words of sv.operation that change a pack */
 static const char *const  svw_container_operations[] = {
     "supply", "destroy", "export", "sample", "free_sample", "lock", "steal", "check_out", "undo", NULL
+};
+
+static const svw_container_special_t  svw_container_specials[] = {
+    { "recall",  NULL,        NULL },
+    { "ship",    "shipping",  "in_transit" },
+    { "receive", "receiving", "in_progress" },
+    { NULL, NULL, NULL }
 };
 
 
@@ -180,6 +182,13 @@ svw_container_post(svw_api_request_t *rq)
         return svw_container_unknown(rq);
     }
 
+    if (rc == SVW_DB_OK && work.special != NULL) {
+        known = work.special->step == NULL ? svw_container_recall(&c, order)
+                : svw_container_move(&c, order, work.special->step, work.special->disposition, work.key);
+        json_decref(order);
+        return known;
+    }
+
     work.reasons = json_object();
     work.refused = json_array();
     whole = 0;
@@ -275,7 +284,7 @@ svw_container_known(svw_container_t *c, int *known)
 }
 
 
-static svw_db_rc_t
+svw_db_rc_t
 svw_container_page(svw_container_t *c, unsigned limit, PGresult **rows)
 {
     char         number[16];
@@ -291,6 +300,21 @@ svw_container_page(svw_container_t *c, unsigned limit, PGresult **rows)
     params[5] = number;
 
     return svw_db_query(c->rq->db, rows, "select * from sv.api_contents($1, $2, $3, $4, $5, $6)", 6, params);
+}
+
+
+void
+svw_container_next(svw_container_t *c, const PGresult *rows)
+{
+    int  last;
+
+    last = PQntuples(rows) - 1;
+
+    if (last >= 0) {
+        c->after = 1;
+        snprintf(c->after_gtin, sizeof(c->after_gtin), "%s", svw_col(rows, last, "gtin"));
+        snprintf(c->after_serial, sizeof(c->after_serial), "%s", svw_col(rows, last, "serial"));
+    }
 }
 
 
@@ -405,13 +429,29 @@ svw_container_unknown(svw_api_request_t *rq)
 }
 
 
+static int
+svw_container_word(const char *word)
+{
+    const char *const  *known;
+
+    for (known = svw_container_operations; word != NULL && *known != NULL; known++) {
+        if (strcmp(*known, word) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 /* 0, or -1 with the problem answered */
 static int
 svw_container_order(svw_api_request_t *rq, const json_t *body, svw_container_work_t *work)
 {
-    size_t              i;
-    const char         *wrong;
-    const char *const  *word;
+    int                             undo;
+    size_t                          i;
+    const char                     *wrong;
+    const svw_container_special_t  *special;
 
     *work = (svw_container_work_t) {
         .operation = json_string_value(json_object_get(body, "operation")),
@@ -419,33 +459,24 @@ svw_container_order(svw_api_request_t *rq, const json_t *body, svw_container_wor
         .key = svw_api_header(rq, "Idempotency-Key")
     };
 
-    for (word = svw_container_operations; *word != NULL; word++) {
-        if (work->operation != NULL && strcmp(*word, work->operation) == 0) {
-            break;
+    for (special = svw_container_specials; special->operation != NULL; special++) {
+        if (work->operation != NULL && strcmp(special->operation, work->operation) == 0) {
+            work->special = special;
         }
     }
 
     wrong = NULL;
+    undo = work->operation != NULL && strcmp(work->operation, "undo") == 0;
 
-    if (*word == NULL) {
+    if (work->special == NULL && !svw_container_word(work->operation)) {
         wrong = "operation";
-    } else if ((strcmp(*word, "undo") == 0) != (work->of != NULL)) {
-        wrong = "of";
-    }
-
-    for (word = svw_container_operations; work->of != NULL && *word != NULL; word++) {
-        if (strcmp(*word, work->of) == 0) {
-            break;
-        }
-    }
-
-    if (work->of != NULL && (*word == NULL || strcmp(*word, "undo") == 0)) {
+    } else if (undo ? !svw_container_word(work->of) || strcmp(work->of, "undo") == 0 : work->of != NULL) {
         wrong = "of";
     }
 
     if (wrong != NULL) {
         svw_api_problem(rq, 422, "operation_unknown", wrong, "\"operation\" is supply, destroy, export, sample, free_sample, lock,"
-                        " steal, check_out, or undo with \"of\" naming the one to take back.");
+                        " steal, check_out, undo with \"of\" naming the one to take back, recall, ship or receive.");
         return -1;
     }
 
@@ -492,12 +523,7 @@ svw_container_work(svw_container_t *c, svw_container_work_t *work, int *whole)
             rc = svw_container_batch(c, work, rows, from, to);
         }
 
-        if (n > 0) {
-            c->after = 1;
-            snprintf(c->after_gtin, sizeof(c->after_gtin), "%s", svw_col(rows, n - 1, "gtin"));
-            snprintf(c->after_serial, sizeof(c->after_serial), "%s", svw_col(rows, n - 1, "serial"));
-        }
-
+        svw_container_next(c, rows);
         PQclear(rows);
 
     } while (rc == SVW_DB_OK && n == SVW_CONTAINER_PAGES);
