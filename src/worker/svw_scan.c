@@ -5,9 +5,10 @@
 
 
 #define SVW_SCAN_LONGEST  2000
+#define SVW_SCAN_BUFFER   (SVW_SCAN_LONGEST + 8)
 
 
-static sv_gs1_error_t svw_scan_parse(sv_span_t text, uint8_t *buf, sv_gs1_data_t *data);
+static sv_gs1_error_t svw_scan_parse(sv_span_t text, uint8_t scan[SVW_SCAN_BUFFER], uint8_t *buf, sv_gs1_data_t *data);
 static int svw_scan_starts(sv_span_t text, const char *start);
 static void svw_scan_copy(char out[21], const sv_span_t *value);
 
@@ -15,7 +16,7 @@ static void svw_scan_copy(char out[21], const sv_span_t *value);
 const char *
 svw_scan_item(sv_span_t text, svw_scanned_t *scanned)
 {
-    uint8_t            buf[SV_GS1_BUFFER];
+    uint8_t            buf[SV_GS1_BUFFER], scan[SVW_SCAN_BUFFER];
     sv_gs1_data_t      data;
     sv_gs1_error_t     error;
     const sv_span_t   *gtin, *serial, *sscc;
@@ -26,7 +27,7 @@ svw_scan_item(sv_span_t text, svw_scanned_t *scanned)
         return "is empty or too long; send a Digital Link, a URN, (01)..(21).., a scan or an SSCC";
     }
 
-    error = svw_scan_parse(text, buf, &data);
+    error = svw_scan_parse(text, scan, buf, &data);      /* elements point into both */
 
     if (error != SV_GS1_OK) {
         return sv_gs1_error_text(error);
@@ -86,10 +87,9 @@ svw_scan_link(char link[SVW_LINK], const char *gtin, const char *serial)
 
 
 static sv_gs1_error_t
-svw_scan_parse(sv_span_t text, uint8_t *buf, sv_gs1_data_t *data)
+svw_scan_parse(sv_span_t text, uint8_t scan[SVW_SCAN_BUFFER], uint8_t *buf, sv_gs1_data_t *data)
 {
-    size_t   digits, n;
-    uint8_t  scan[SVW_SCAN_LONGEST + 8];
+    size_t  digits, n;
 
     if (svw_scan_starts(text, "urn:")) {
         return sv_gs1_urn_parse(text, 0, buf, data, NULL);
@@ -113,7 +113,7 @@ svw_scan_parse(sv_span_t text, uint8_t *buf, sv_gs1_data_t *data)
 
     for (digits = 0; digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9'; digits++) { /* void */ }
 
-    n = (size_t) snprintf((char *) scan, sizeof(scan), "%s", digits == 18 && text.len == 18 ? "]C100" : "]d2");
+    n = (size_t) snprintf((char *) scan, SVW_SCAN_BUFFER, "%s", digits == 18 && text.len == 18 ? "]C100" : "]d2");
     memcpy(scan + n, text.data, text.len);
 
     return sv_gs1_scan_parse((sv_span_t) { scan, n + text.len }, 0, buf, data, NULL);

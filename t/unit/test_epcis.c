@@ -210,8 +210,10 @@ test_lists(void **state)
     svw_epcis_event_t    event;
 
     static const char *const  details[] = {
-        "{\"sensorElementList\":[{\"sensorReport\":[{\"type\":\"Temperature\",\"value\":\"6\"}]}],\"persistentDisposition\":{\"set\":[\"recalled\"]}}",
-        "{\"sensorElementList\":{\"sensorReport\":{\"type\":\"Temperature\",\"value\":\"6\"}},\"persistentDisposition\":{\"set\":\"recalled\"}}"
+        "{\"sensorElementList\":[{\"sensorReport\":[{\"type\":\"Temperature\",\"value\":\"6\"}]}],"
+        "\"persistentDisposition\":{\"set\":[\"recalled\"]}}",
+        "{\"sensorElementList\":{\"sensorReport\":{\"type\":\"Temperature\",\"value\":\"6\"}},"
+        "\"persistentDisposition\":{\"set\":\"recalled\"}}"
     };
 
     (void) state;
