@@ -173,6 +173,38 @@ subtest 'a directory that is away' => sub {
     $sv->stop('worker');
 };
 
+subtest 'rules of a feed' => sub {
+    my $other  = '09506000134369';
+    my @config = feeds(mine => {company => 'acme'}, theirs => {company => 'bolt'}, whole => {on_error => 'none'}, strict => {strictness => 'strict'}, tolerant => {});
+    my $two    = csv('R', 'R1') . "$other,R2,R,2030-12-31\n";
+    my $odd    = sub {
+        my ($serial) = @_;
+        return qq({"type":"ObjectEvent","action":"ADD","bizStep":"commissioning","eventTime":"2026-11-01T10:00:00Z","eventTimeZoneOffset":"+00:00",)
+            . qq("epcList":["https://id.gs1.org/01/$gtin/21/$serial"],"ilmd":{"x:lotNumber":"R","x:itemExpirationDate":"2030-12-31"}});
+    };
+
+    $sv->product($gtin, company => 'acme');
+    $sv->product($other, company => 'bolt');
+    feed($_, 'two.csv', $two) for qw(mine theirs);
+    feed('whole', 'bad.csv', csv('R', 'R3') . "$gtin,R4,R,never\n");
+    feed('tolerant', 'odd.json', $odd->('R5'));
+    feed('strict', 'odd.json', $odd->('R6'));
+    $sv->start_worker(roles => 'ingest', redis => undef, inbox => undef, @config);
+
+    my %got = map { my $feed = $_; my ($file) = $feed =~ /mine|theirs/ ? 'two.csv' : $feed eq 'whole' ? 'bad.csv' : 'odd.json';
+        ($feed => wait_for { my @r = report($feed, $file); @r && \@r } $feed) } qw(mine theirs whole tolerant strict);
+    my $said = sub { my ($feed) = @_; my ($place, $report) = @{$got{$feed}}; return join ' ', $place, $report->{state}, map { $_->{reason} } @{$report->{errors}} };
+
+    is($said->('mine'), 'done partial not_permitted', 'a company names its own products only');
+    is($said->('theirs'), 'done partial not_permitted', 'the other company, too: the same file is another load');
+    is($sv->sql(q{select string_agg(p.serial || ' ' || l.company, ' ' order by p.serial) from sv.pack p join sv.load l using (load_id) where p.lot = 'R' and serial in ('R1', 'R2')}),
+        'R1 acme R2 bolt', 'each loaded its own');
+    is($said->('whole'), 'rejected rejected expiry_format', 'on_error = none');
+    is($said->('tolerant'), 'done loaded', 'tolerant');
+    like($said->('strict'), qr/^done partial json_prefix/, 'strict');
+    $sv->stop('worker');
+};
+
 subtest 'names and kinds of files' => sub {
     my @config = feeds(names => {});
     my $in = "$base/names";

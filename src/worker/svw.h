@@ -13,6 +13,7 @@
  *   svw_inbox*       which files are complete, claiming and moving them
  *   svw_filing       reports, and out of the inbox  svw_sync         waiting for the disk
  *   svw_capture      what came by POST /epcis/capture
+ *   svw_quarantine*  what a person decides on events that cannot be read without guessing
  *   svw_load         one file: stage, merge, report
  *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
  *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_*: its names and places)
@@ -219,6 +220,7 @@ int svw_cmd_load(svw_command_t *command);
 int svw_cmd_load_file(svw_command_t *command);
 int svw_cmd_key(svw_command_t *command);
 int svw_cmd_export(svw_command_t *command);
+int svw_cmd_quarantine(svw_command_t *command);
 int svw_cmd_status(svw_command_t *command);
 int svw_cmd_audit(svw_command_t *command);
 int svw_cmd_serials(svw_command_t *command);

@@ -80,6 +80,14 @@ static const svw_main_command_t  svw_main_commands[] = {
       "--export FILE it checks an export, without a database. export [--from DAY] [--to DAY]\n"
       "[--gtin GTIN] writes the chain with its rows and heads as JSON Lines.\n"
       "verify: 0 fits, 1 does not, 3 PostgreSQL cannot be reached.\n" },
+    { "quarantine", svw_cmd_quarantine,
+      "quarantine list | show ID | release ID | discard ID\n\n"
+      "Events that cannot be read without guessing wait until somebody decides.\n"
+      "  list     [--state waiting|released|discarded] [--reason WORD] [--company NAME] [--load N] [--after ID] [--limit N]\n"
+      "  show     everything known of one, with the event as EPCIS 2.0 JSON\n"
+      "  release  --reason TEXT [--set lot=LOT] [--set expiry=YYYY-MM-DD] [--set step=STEP] [--replace-epc OLD=NEW]..\n"
+      "           [--drop-bad-epcs]: loads it, put right, all of it or nothing\n"
+      "  discard  --reason TEXT\n" },
     { "status", svw_cmd_status,
       "status [--json] [--load N]\n\n"
       "Says what the worker is doing: loads, outbox, chain, housekeeping. --load prints the report of one load.\n" },
