@@ -17,10 +17,15 @@
  *   svw_load         one file: stage, merge, report
  *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
  *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_*: its names and places)
- *     svw_event        one EPCIS event         svw_spool        what does not fit in memory
+ *     svw_json_*       its names and prefixes
+ *     svw_event        one EPCIS event, collected   svw_spool   what does not fit in memory
+ *       svw_event_judge  what it says, or what is wrong with it   svw_event_load   its rows
+ *       svw_event_content  what is kept in quarantine   svw_detail, svw_form   what is kept besides
+ *       svw_epc, svw_step  identifiers, words   svw_set         items that come twice
  *     svw_dialect      where lots, expiries and markets stand in real feeds
  *     svw_item         checks of one item      svw_fault        what is wrong, listed and counted
- *   svw_stage        items -> staging table  svw_merge       staging table -> packs, lot by lot
+ *   svw_stage        rows -> staging tables (svw_copy: as COPY reads them)
+ *   svw_merge       staging table -> packs, lot by lot
  *   svw_report       report beside the file
  *   svw_relay      the role: outbox -> Redis, audit chain
  *   svw_housekeeping the role: partitions, purges

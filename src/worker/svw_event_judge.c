@@ -191,18 +191,29 @@ svw_judge_action(svw_event_t *event, svw_case_t *judged)
 }
 
 
-/* To make or to end items is something definite: only what is known to mean it is taken for it. */
+/*
+ * To make or to end items is something definite: only what is known to mean it
+ * is taken for it.  To delete a transaction or an aggregation ends no item.
+ */
 static const char *
 svw_judge_step(svw_event_t *event, svw_case_t *judged)
 {
+    int  known;
+
     judged->element = "bizStep";
     judged->value = svw_event_span(event, SVW_MEMBER_STEP);
 
-    if (strcmp(judged->row.kind, "object") != 0 || svw_judge_action_is(judged, "observe")) {
+    if (svw_judge_action_is(judged, "observe")) {
         return NULL;
     }
 
-    if (!svw_step_known(judged->row.step, svw_event_span(event, SVW_MEMBER_ACTION))) {
+    known = svw_step_known(judged->row.step, svw_event_span(event, SVW_MEMBER_ACTION));
+
+    if (strcmp(judged->row.kind, "object") != 0) {
+        return known ? "event_step_type" : NULL;
+    }
+
+    if (!known) {
         return "event_step";
     }
 

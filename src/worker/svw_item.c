@@ -43,6 +43,7 @@ static const svw_reason_t  svw_reasons[] = {
     { "event_type_missing",    "the event does not say of what type it is" },
     { "event_action",          "the action is missing, or none of ADD, OBSERVE and DELETE" },
     { "event_step",            "an ObjectEvent that adds or deletes has to say by which business step, and it must be one that does so" },
+    { "event_step_type",       "the business step makes or ends items, but the event adds or deletes something else" },
     { "event_time_missing",    "the time of the event is missing" },
     { "event_time_future",     "the event is more than 24 hours ahead: whose clock is wrong?" },
     { "event_member_twice",    "the same member stands twice in the event" },

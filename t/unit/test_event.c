@@ -362,6 +362,11 @@ static const case_t  cases[] = {
       "epc 00000000000000 serial=095060000000000015\nevent transaction add step=shipping" AT " packs=1 offset=60"
       " detail={\"bizTransactionList\":[{\"bizTransaction\":\"urn:x:1\",\"type\":\"desadv\"}]}\n" },
 
+    { "a transaction deleted by dispensing", "\"type\":\"TransactionEvent\",\"action\":\"DELETE\",\"bizStep\":\"dispensing\"," TIME
+      ",\"epcList\":[\"" PACK "A1\"]", "quarantine event_step_type [bizStep] packs=1 value=dispensing\n" },
+    { "a transaction seen at dispensing", "\"type\":\"TransactionEvent\",\"action\":\"OBSERVE\",\"bizStep\":\"dispensing\"," TIME
+      ",\"epcList\":[\"" PACK "A1\"]", "epc 09506000134352 serial=A1\nevent transaction observe step=dispensing" AT " packs=1 offset=60\n" },
+
     { "a transformation", "\"type\":\"TransformationEvent\"," TIME ",\"inputEPCList\":[\"" PACK "A1\"]", "skipped event_type [event 1 type] 0\n" },
     { "no type", "\"action\":\"ADD\"", "quarantine event_type_missing [type] packs=0\n" },
     { "no item", COMMISSION ",\"epcList\":[]",
