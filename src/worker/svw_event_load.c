@@ -13,6 +13,7 @@ static void svw_event_again(svw_event_t *event, const svw_case_t *judged);
 static int svw_event_facts(svw_event_t *event, const svw_case_t *judged, uint8_t facts[SVW_DIGEST]);
 static int svw_event_identity(svw_event_t *event, const uint8_t facts[SVW_DIGEST], uint8_t identity[SVW_DIGEST]);
 static char *svw_event_error(svw_event_t *event);
+static void svw_event_mix_quantities(svw_event_t *event);
 static void svw_event_mix(svw_event_t *event, const char *text);
 static void svw_event_mix_span(svw_event_t *event, const char *name, sv_span_t text);
 
@@ -217,6 +218,10 @@ svw_event_facts(svw_event_t *event, const svw_case_t *judged, uint8_t facts[SVW_
         svw_event_mix_span(event, "market", row->market);
     }
 
+    if (event->items == 0) {
+        svw_event_mix_quantities(event);
+    }
+
     return EVP_DigestFinal_ex(event->md, facts, NULL) == 1 ? 0 : -1;
 }
 
@@ -272,6 +277,24 @@ svw_event_error(svw_event_t *event)
     json_decref(error);
 
     return text;
+}
+
+
+/* An event that names no item says how many there are. */
+static void
+svw_event_mix_quantities(svw_event_t *event)
+{
+    char    *text;
+    json_t  *list;
+
+    list = json_object_get(svw_detail_json(event->detail), "quantityList");
+    text = list != NULL ? json_dumps(list, JSON_COMPACT|JSON_SORT_KEYS) : NULL;
+
+    if (text != NULL) {
+        svw_event_mix(event, "quantities");
+        svw_event_mix(event, text);
+        free(text);
+    }
 }
 
 

@@ -37,9 +37,9 @@ typedef struct {
 } case_t;
 
 
-static const svw_source_t  plain = { "", "", 0, 0, "" };
-static const svw_source_t  strict = { "strict", "", 1, 0, "" };
-static const svw_source_t  salted = { "", "", 0, 0, "release 7" };
+static const svw_source_t  plain = { .feed = "", .company = "", .salt = "" };
+static const svw_source_t  strict = { .feed = "strict", .company = "", .strict = 1, .salt = "" };
+static const svw_source_t  salted = { .feed = "", .company = "", .salt = "release 7" };
 
 
 static void __attribute__((format(printf, 2, 3)))
@@ -475,6 +475,8 @@ test_facts(void **state)
         COMMISSION ",\"epcList\":[\"" PACK "A1\",\"" PACK "A2\"],\"ilmd\":{\"lotNumber\":\"L1\",\"itemExpirationDate\":\"2030-12-30\"}",
         OBJECT("OBSERVE", "commissioning") "," ILMD ",\"epcList\":[\"" PACK "A1\",\"" PACK "A2\"]",
         OBJECT("DELETE", "destroying") "," ILMD ",\"epcList\":[\"" PACK "A1\",\"" PACK "A2\"]",
+        COMMISSION ",\"quantityList\":[{\"epcClass\":\"urn:epc:class:lgtin:9506000.013435.L1\",\"quantity\":5}]",
+        COMMISSION ",\"quantityList\":[{\"epcClass\":\"urn:epc:class:lgtin:9506000.013435.L1\",\"quantity\":6}]",
         AGGREGATION("ADD") "," ILMD ",\"parentID\":\"" SSCC "\",\"childEPCs\":[\"" PACK "A1\",\"" PACK "A2\"]",
         AGGREGATION("ADD") "," ILMD ",\"parentID\":\"" CASE "1\",\"childEPCs\":[\"" PACK "A1\",\"" PACK "A2\"]",
         AGGREGATION("DELETE") "," ILMD ",\"parentID\":\"" CASE "1\",\"childEPCs\":[\"" PACK "A1\",\"" PACK "A2\"]"
