@@ -712,6 +712,49 @@ as $$
 $$;
 
 
+-- As in 006_relay.sql, but one relay at a time: a second one takes nothing while
+-- the first has rows.  Or else it could chain a pack's later change first, and
+-- the push, which follows the chain, would tell them in the wrong order.  A
+-- relay that stands still in between loses its session, and the rows are free.
+create or replace function sv.relay_take(p_limit integer)
+returns table (
+  gtin         bigint,
+  audit_id     uuid,
+  at           timestamptz,
+  serial       text,
+  version      integer,
+  state        text,
+  lot          text,
+  expiry       date,
+  location_id  integer,
+  since_ms     bigint
+)
+language sql security definer
+set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set jit = off
+as $$
+  select set_config('idle_in_transaction_session_timeout', '10s', true);
+
+  with alone as materialized (
+    select h.n from sv.audit_head h for update skip locked
+  ), taken as materialized (
+    select o.gtin, o.audit_id, o.at
+    from sv.outbox o
+    where exists (select from alone)
+    order by o.at
+    limit p_limit
+    for update of o
+  )
+  select t.gtin, t.audit_id, t.at, p.serial, p.version, p.state::text, p.lot, p.expiry, p.location_id, sv.ms(p.since)
+  from taken t
+    left join sv.audit a on a.gtin = t.gtin and a.at = t.at and a.audit_id = t.audit_id
+    left join sv.pack p on a.changed and p.gtin = a.gtin and p.serial = a.serial
+$$;
+
+
 -- The times at which an item was in a container, see sv.parent_of().
 create function sv.parent_times(p_gtin bigint, p_serial text)
 returns table (gtin bigint, serial text, since timestamptz, until timestamptz)

@@ -238,6 +238,7 @@ same('killed while it sends');
 
 $receiver->mode('random');
 $sv->start_worker(name => 'push', @push);
+$sv->start_worker(name => 'relay2', roles => 'relay', relay_batch => 3);
 
 my %state = map { sprintf('A%06d', $_) => 'active' } 100 .. 140;
 my $wrong = 0;
