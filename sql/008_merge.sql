@@ -1060,31 +1060,31 @@ begin
     using v_lot.gtin, v_lot.lot, v_errors;
   end if;
 
-  if new_packs > 0 or repeated > 0 then
-    -- a row that is merely found must not be locked: a recall may be waiting for it
-    insert into sv.lot (gtin, lot, expiry)
-    select v_lot.gtin, v_lot.lot, coalesce(v_lot.expiry, t.expiry)
-    from sv.load_lot t
-    where t.gtin = v_lot.gtin and t.lot = v_lot.lot and t.load_id = p_load_id
-    on conflict (gtin, lot) do nothing;
+  -- Known, even if all that is said of it contradicts: so it does not depend on
+  -- what came first.  A row that is merely found must not be locked: a recall may
+  -- be waiting for it.
+  insert into sv.lot (gtin, lot, expiry)
+  select v_lot.gtin, v_lot.lot, coalesce(v_lot.expiry, t.expiry)
+  from sv.load_lot t
+  where t.gtin = v_lot.gtin and t.lot = v_lot.lot and t.load_id = p_load_id
+  on conflict (gtin, lot) do nothing;
 
-    update sv.lot l
-    set expiry = coalesce(v_lot.expiry, t.expiry)
-    from sv.load_lot t
-    where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry is null
-      and t.gtin = v_lot.gtin and t.lot = v_lot.lot and t.load_id = p_load_id;
+  update sv.lot l
+  set expiry = coalesce(v_lot.expiry, t.expiry)
+  from sv.load_lot t
+  where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry is null
+    and t.gtin = v_lot.gtin and t.lot = v_lot.lot and t.load_id = p_load_id;
 
-    select l.expiry into v_known from sv.lot l where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
+  select l.expiry into v_known from sv.lot l where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
 
-    if v_lot.expiry <> v_known
-      and exists (select from sv.event v where v.error is not null and v.lot = v_lot.lot and v.expiry = v_known)
-    then
-      v_first := sv.lot_expiry(v_lot.gtin, v_lot.lot);
+  if v_lot.expiry <> v_known
+    and exists (select from sv.event v where v.error is not null and v.lot = v_lot.lot and v.expiry = v_known)
+  then
+    v_first := sv.lot_expiry(v_lot.gtin, v_lot.lot);
 
-      if v_first <> v_known then
-        update sv.lot l set expiry = v_first where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
-        v_known := v_first;
-      end if;
+    if v_first <> v_known then
+      update sv.lot l set expiry = v_first where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
+      v_known := v_first;
     end if;
   end if;
 
@@ -1154,7 +1154,7 @@ begin atomic
     join sv.event v on v.load_id = x.load_id and v.event = x.event
     join sv.step_rule r on r.step = x.step and r.action = v.action
   where x.gtin = p_gtin and x.serial = p_serial and v.error is null and r.state is not null
-    and not (r.revives and p_after > x.event_time)
+    and not (r.revives and coalesce(p_after > x.event_time, false))
   order by r.rank desc, x.event_time, x.load_id, x.event
   limit 1;
 end;
@@ -1300,6 +1300,7 @@ set jit = off
 as $$
 declare
   v_now  timestamptz := transaction_timestamp();
+  v_n    bigint;
 begin
   perform
   from sv.pack p
@@ -1359,9 +1360,11 @@ begin
         'after', case when p.next_load is not null
           then jsonb_build_object('load_id', p.next_load, 'event', p.next_event, 'lot', p.next_lot, 'expiry', p.next_expiry) end)
     from pair p
+  ), queued as (
+    insert into sv.outbox (gtin, audit_id, at)
+    select p.gtin, p.audit_id, v_now from pair p
   )
-  insert into sv.outbox (gtin, audit_id, at)
-  select p.gtin, p.audit_id, v_now from pair p;
+  select count(*) into v_n from pair;
 end
 $$;
 
@@ -1398,6 +1401,25 @@ begin
 
   if v_later.gtin is not null then
     perform sv.commission_swap(v_later.gtin, v_later.serial, v_later.load_id, v_later.event, 'recommission', p_kind, p_actor, null);
+  end if;
+
+  -- what it was before does not contradict what it is since
+  select array_agg(t.gtin) as gtin, array_agg(t.serial) as serial
+  into v_later
+  from (select distinct u.gtin, u.serial from unnest(p_gtin, p_serial) as u (gtin, serial)) t
+    join sv.pack p on p.gtin = t.gtin and p.serial = t.serial
+    join sv.event own on own.load_id = p.load_id and own.event = p.event
+    join sv.commission c on c.gtin = t.gtin and c.serial = t.serial
+    join sv.event v on v.load_id = c.load_id and v.event = c.event
+  where exists (
+    select
+    from sv.item_end x
+      join sv.event e on e.load_id = x.load_id and e.event = x.event
+      join sv.step_rule r on r.step = x.step and r.action = e.action
+    where x.gtin = t.gtin and x.serial = t.serial and e.error is null and r.revives
+      and x.event_time < own.event_time and x.event_time >= v.event_time);
+
+  if v_later.gtin is not null then
     perform sv.explain_findings(v_later.gtin, v_later.serial, null, null);
   end if;
 end
@@ -1507,7 +1529,8 @@ as $$
 declare
   v_gtin    bigint[] := array[p_gtin];
   v_serial  text[] := array[p_serial];
-  v_seen    text[] := array[p_gtin || ' ' || p_serial];
+  v_level   text[] := array[p_gtin || ' ' || p_serial];
+  v_seen    text[] := v_level;
   v_found   record;
 begin
   for v_depth in 1 .. 10 loop
@@ -1525,11 +1548,19 @@ begin
         join sv.event_epc m on m.gtin = i.gtin and m.serial = i.serial
         join sv.event v on v.load_id = m.load_id and v.event = m.event
       where v.kind = 'aggregation' and v.action in ('add', 'delete') and v.error is null and coalesce(v.event_time, '-infinity') <= p_at
-    ), packed as materialized (
-      select distinct on (a.gtin, a.serial) a.gtin, a.serial, a.parent_gtin, a.parent_serial, a.time
+    ), told as (
+      -- each with the last packing of its item
+      select a.gtin, a.serial, a.action, a.parent_gtin, a.parent_serial, a.time, first_value(a.parent_gtin) over w as last_gtin,
+        first_value(a.parent_serial) over w as last_serial, first_value(a.time) over w as last_time
       from past a
-      where a.action = 'add' and a.parent_serial is not null
-      order by a.gtin, a.serial, a.time desc, a.at, a.load_id, a.event
+      window w as (partition by a.gtin, a.serial order by a.action = 'add' and a.parent_serial is not null desc, a.time desc, a.at, a.load_id, a.event)
+    ), packed as (
+      select t.gtin, t.serial, t.last_gtin as parent_gtin, t.last_serial as parent_serial, t.last_time as time
+      from told t
+      where t.last_gtin || ' ' || t.last_serial = any (v_level)
+      group by t.gtin, t.serial, t.last_gtin, t.last_serial, t.last_time
+      having not bool_or(t.action = 'delete' and t.time > t.last_time
+        and (t.parent_serial is null or t.parent_gtin = t.last_gtin and t.parent_serial = t.last_serial))
     ), emptied as materialized (
       select l.gtin, l.serial, coalesce(u.event_time, '-infinity') as time, b.company
       from level l
@@ -1539,19 +1570,13 @@ begin
     ), child as (
       select k.gtin, k.serial, k.parent_gtin, k.parent_serial
       from packed k
-        join level l on l.gtin = k.parent_gtin and l.serial collate "C" = k.parent_serial
-      where not exists (
-          select
-          from past d
-          where d.action = 'delete' and d.gtin = k.gtin and d.serial = k.serial and d.time > k.time
-            and (d.parent_serial is null or d.parent_gtin = k.parent_gtin and d.parent_serial = k.parent_serial))
+      where (k.gtin, k.serial) <> (p_gtin, p_serial)
         and not exists (
           select
           from emptied e
           where e.gtin = k.parent_gtin and e.serial = k.parent_serial and e.time > k.time
             and (e.company = '' or k.gtin = 0
               or exists (select from sv.product r where r.gtin = k.gtin and r.company = e.company)))
-        and (k.gtin, k.serial) <> (p_gtin, p_serial)
     )
     select array_agg(c.gtin) as gtin, array_agg(c.serial) as serial, array_agg(c.parent_gtin) as parent_gtin,
       array_agg(c.parent_serial) as parent_serial
@@ -1572,7 +1597,8 @@ begin
 
     exit when v_gtin is null;
 
-    v_seen := v_seen || array(select u.gtin || ' ' || u.serial from unnest(v_gtin, v_serial) as u (gtin, serial));
+    v_level := array(select u.gtin || ' ' || u.serial from unnest(v_gtin, v_serial) as u (gtin, serial));
+    v_seen := v_seen || v_level;
   end loop;
 end
 $$;
@@ -1691,8 +1717,7 @@ begin
     delete from sv.item_end x
     using (select distinct u.load_id, u.event from unnest(p_load_id, p_event) as u (load_id, event)) d
     where x.load_id = d.load_id and x.event = d.event and x.derived
-      and not exists (
-        select from wanted w where w.load_id = x.load_id and w.event = x.event and w.gtin = x.gtin and w.serial = x.serial)
+      and (x.load_id, x.event, x.gtin, x.serial) not in (select w.load_id, w.event, w.gtin, w.serial from wanted w)
     returning x.gtin, x.serial
   ), added as (
     insert into sv.item_end (gtin, load_id, event, line, event_time, step, serial, derived)
@@ -2169,9 +2194,11 @@ begin
     for v_lot in
       select l.gtin, l.lot, sv.lot_expiry(l.gtin, l.lot) as expiry
       from sv.lot l
-      where l.gtin in (select distinct u.gtin from unnest(p_gtins) as u (gtin)) and l.lot = v_event.lot and l.expiry = v_event.expiry
+      where l.gtin in (select distinct u.gtin from unnest(p_gtins) as u (gtin)) and l.lot = v_event.lot
     loop
-      update sv.lot l set expiry = v_lot.expiry where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry <> v_lot.expiry;
+      update sv.lot l
+      set expiry = v_lot.expiry
+      where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry = v_event.expiry and l.expiry <> v_lot.expiry;
 
       update sv.finding f
       set detail = f.detail || jsonb_build_object('explained', true)

@@ -8,11 +8,13 @@
 
 #define SVW_PURGE_BATCH  1000
 #define SVW_PURGE_PAUSE  20             /* ms: the counter goes first */
+#define SVW_PARK_BATCH   100            /* events that wait for their packs, a transaction */
 #define SVW_PENDING_MORE 300            /* s beyond the life of a cache entry */
 
 
 static void svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db);
 static int svw_housekeeping_sign(svw_conf_t *conf, svw_db_t *db);
+static int64_t svw_housekeeping_parked(svw_db_t *db);
 static int64_t svw_housekeeping_purge(svw_db_t *db, const char *sql, int64_t seconds);
 static int64_t svw_housekeeping_call(svw_db_t *db, const char *sql, int n, const char *const *params);
 
@@ -40,7 +42,7 @@ static void
 svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 {
     char         months[16], text[SVW_TEXT];
-    int64_t      made, keys, pending, stages, heads, lots;
+    int64_t      made, keys, pending, stages, heads, lots, parked;
     const char  *params[2];
 
     snprintf(months, sizeof(months), "%u", conf->months_ahead);
@@ -54,15 +56,19 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
                                      conf->cache_ttl / 1000 + SVW_PENDING_MORE);
     heads = svw_housekeeping_sign(conf, db);
     lots = svw_reconcile(db);
+    parked = svw_housekeeping_parked(db);
 
-    if (made > 0 || stages > 0 || keys > 0 || pending > 0) {
+    if (made > 0 || stages > 0 || keys > 0 || pending > 0 || parked > 0) {
         svw_log(SVW_LOG_INFO, "made %" PRId64 " partitions; removed %" PRId64 " idempotency keys, %" PRId64
-                " cache writes that are out of date, %" PRId64 " staging tables", made, keys, pending, stages);
+                " cache writes that are out of date, %" PRId64 " staging tables; looked at %" PRId64 " events that wait",
+                made, keys, pending, stages, parked);
     }
 
     snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " idempotency keys, %" PRId64
-             " cache writes and %" PRId64 " staging tables removed%s", made, keys, pending, stages,
-             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 || lots < 0 ? "; a step failed, see the log" : "");
+             " cache writes and %" PRId64 " staging tables removed, %" PRId64 " events that wait looked at%s", made, keys, pending,
+             stages, parked,
+             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 || lots < 0 || parked < 0
+             ? "; a step failed, see the log" : "");
     params[0] = "housekeeping";
     params[1] = text;
 
@@ -90,6 +96,35 @@ svw_housekeeping_sign(svw_conf_t *conf, svw_db_t *db)
     }
 
     return n;
+}
+
+
+/* Events whose packs were not commissioned yet: those whose time has come. */
+static int64_t
+svw_housekeeping_parked(svw_db_t *db)
+{
+    char         limit[16];
+    int64_t      n, all;
+    const char  *params[1];
+
+    snprintf(limit, sizeof(limit), "%d", SVW_PARK_BATCH);
+    params[0] = limit;
+
+    for (all = 0; !svw_stopping(); all += n) {
+        n = svw_housekeeping_call(db, "select sv.park_retry($1)", 1, params);
+
+        if (n < 0) {
+            return n;
+        }
+
+        if (n < SVW_PARK_BATCH) {
+            return all + n;
+        }
+
+        svw_pause(SVW_PURGE_PAUSE);
+    }
+
+    return all;
 }
 
 

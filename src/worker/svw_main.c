@@ -53,6 +53,10 @@ static const svw_main_command_t  svw_main_commands[] = {
     { "lift-withdrawal", svw_cmd_recall,
       "lift-withdrawal --gtin GTIN --reason TEXT\n\n"
       "Takes the withdrawal of a product back.\n" },
+    { "swap-commission", svw_cmd_swap,
+      "swap-commission --gtin GTIN --serial SERIAL --load N [--event N] --reason TEXT\n\n"
+      "Makes another of the commissionings of a pack count that contradict each other: the one of this\n"
+      "load, and of this event of it. The other is kept beside it. A finding names loads and events.\n" },
     { "export", svw_cmd_export,
       "export --from TIME --to TIME [--company COMPANY] [--gtin GTIN] [--out FILE]\n\n"
       "Writes what was commissioned, changed and decommissioned in a period (as recorded) as an EPCIS 2.0\n"

@@ -17,6 +17,7 @@ static int svw_redis_auth(svw_redis_t *redis);
 static int svw_redis_run_id(svw_redis_t *redis);
 static int svw_redis_append_put(svw_redis_t *redis, const char *prefix, const char *ttl, const char *sha,
     const svw_pack_t *pack);
+static int svw_redis_append_delete(svw_redis_t *redis, const char *prefix, const svw_pack_t *pack);
 static int svw_redis_down(svw_redis_t *redis, const char *why);
 static redisReply *svw_redis_reply(svw_redis_t *redis, int64_t deadline);
 
@@ -89,7 +90,9 @@ svw_redis_put(svw_redis_t *redis, const char *epoch, const svw_pack_t *packs, si
     freeReplyObject(reply);
 
     for (i = 0; i < n; i++) {
-        if (svw_redis_append_put(redis, prefix, ttl, sha, &packs[i]) != 0) {
+        if ((packs[i].gone ? svw_redis_append_delete(redis, prefix, &packs[i])
+                           : svw_redis_append_put(redis, prefix, ttl, sha, &packs[i])) != 0)
+        {
             return -1;
         }
     }
@@ -227,6 +230,32 @@ svw_redis_append_put(svw_redis_t *redis, const char *prefix, const char *ttl, co
     len[8] = 0;
 
     if (redisAppendCommandArgv(redis->ctx, 9, arg, len) != REDIS_OK) {
+        return svw_redis_down(redis, redis->ctx->errstr);
+    }
+
+    return 0;
+}
+
+
+/*
+ * The entry and its lease in one command: a fill that was read before loses,
+ * as it does against the script, because its token is gone.
+ */
+static int
+svw_redis_append_delete(svw_redis_t *redis, const char *prefix, const svw_pack_t *pack)
+{
+    char         key[SV_CACHE_KEY], lease[SV_CACHE_KEY + 2];
+    size_t       len[3];
+    const char  *arg[3];
+
+    arg[0] = "DEL";
+    len[0] = 3;
+    arg[1] = key;
+    len[1] = sv_cache_key(key, prefix, pack->gtin, pack->serial);
+    arg[2] = lease;
+    len[2] = (size_t) snprintf(lease, sizeof(lease), "%s" SV_CACHE_LEASE, key);
+
+    if (redisAppendCommandArgv(redis->ctx, 3, arg, len) != REDIS_OK) {
         return svw_redis_down(redis, redis->ctx->errstr);
     }
 

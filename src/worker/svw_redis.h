@@ -24,6 +24,7 @@ typedef struct {
     uint64_t           gtin;
     sv_span_t          serial;
     sv_record_t        record;
+    int                gone;            /* void: nobody may find it, the record means nothing */
 } svw_pack_t;
 
 

@@ -200,11 +200,12 @@ svw_relay_packs(svw_relay_t *relay, const PGresult *rows)
                 .location = (int32_t) svw_col_int(rows, i, "location_id"),
                 .since = svw_col_int(rows, i, "since_ms"),
                 .lot_len = (uint8_t) len
-            }
+            },
+            .gone = strcmp(state, "void") == 0
         };
 
-        if (pack->serial.len > SV_SERIAL_MAX || len > SV_LOT_MAX || pack->record.state == SV_STATE_MAX
-            || pack->record.expiry == SV_DAY_NONE)
+        if (pack->serial.len > SV_SERIAL_MAX || len > SV_LOT_MAX || pack->record.expiry == SV_DAY_NONE
+            || (pack->record.state == SV_STATE_MAX && !pack->gone))
         {
             /* nobody can have cached it either */
             svw_log(SVW_LOG_ERROR, "a pack of GTIN %" PRIu64 " does not fit the cache", pack->gtin);
