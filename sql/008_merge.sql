@@ -61,7 +61,6 @@ create table sv.event_told (
 );
 
 create index event_error on sv.event (load_id, event) where error is not null;
-create index event_error_lot on sv.event (lot, expiry) where error is not null and lot is not null;
 
 -- What the counter had made of a pack before a fact of a feed was stronger; it
 -- comes back when that fact is declared an error.
@@ -934,19 +933,26 @@ end
 $$;
 
 
--- The expiry of a lot: of the load recorded first of which no event of this lot
--- is declared an error.
+-- The expiry of a lot by what is not declared an error: of the load recorded
+-- first.  Null: nothing is left that names the lot.
 create function sv.lot_expiry(p_gtin bigint, p_lot text)
 returns date
 language sql stable
 return (
-  select t.expiry
+  select coalesce(
+    (select v.expiry
+     from sv.event v
+     where v.load_id = t.load_id and v.step = 'commissioning' and v.error is null and v.lot = p_lot
+       and exists (select from sv.event e where e.load_id = t.load_id and e.error is not null and e.lot = p_lot)
+     order by v.event
+     limit 1), t.expiry)
   from sv.load_lot t
   where t.gtin = p_gtin and t.lot = p_lot
-    and not exists (
-      select
-      from sv.event v
-      where v.load_id = t.load_id and v.error is not null and v.lot = p_lot and v.expiry = t.expiry)
+    and (not exists (select from sv.event e where e.load_id = t.load_id and e.error is not null and e.lot = p_lot)
+      or exists (
+        select
+        from sv.event v
+        where v.load_id = t.load_id and v.step = 'commissioning' and v.error is null and v.lot = p_lot))
   order by t.at, t.load_id
   limit 1
 );
@@ -978,8 +984,8 @@ declare
   v_now      timestamptz := transaction_timestamp();
   v_lot      record;
   v_load     record;
+  v_wrong    bigint := 0;
   v_known    date;
-  v_first    date;
   v_digest   bytea;
   v_errors   integer[];
   v_again    text[];
@@ -1051,41 +1057,34 @@ begin
     contradictions := sv.merge_kept(p_load_id, p_stage, v_lot.gtin, v_lot.lot, v_errors, v_now);
   end if;
 
-  repeated := v_lot.lines - new_packs - contradictions;
-
   if v_errors is not null then
-    -- what was declared an error says nothing about the lot's expiry
-    execute format('select min(s.expiry), max(s.expiry) from sv.%I s where s.gtin = $1 and s.lot = $2 and (s.event is null or s.event <> all ($3))', p_stage)
-    into v_lot.expiry, v_lot.last_expiry
+    -- what was declared an error says nothing about the lot
+    execute format(
+      'select count(*) filter (where s.event = any ($3)), min(s.expiry) filter (where s.event = any ($3) is not true),
+         max(s.expiry) filter (where s.event = any ($3) is not true)
+       from sv.%I s
+       where s.gtin = $1 and s.lot = $2', p_stage)
+    into v_wrong, v_lot.expiry, v_lot.last_expiry
     using v_lot.gtin, v_lot.lot, v_errors;
   end if;
 
-  -- Known, even if all that is said of it contradicts: so it does not depend on
-  -- what came first.  A row that is merely found must not be locked: a recall may
-  -- be waiting for it.
-  insert into sv.lot (gtin, lot, expiry)
-  select v_lot.gtin, v_lot.lot, coalesce(v_lot.expiry, t.expiry)
-  from sv.load_lot t
-  where t.gtin = v_lot.gtin and t.lot = v_lot.lot and t.load_id = p_load_id
-  on conflict (gtin, lot) do nothing;
+  repeated := v_lot.lines - v_wrong - new_packs - contradictions;
 
-  update sv.lot l
-  set expiry = coalesce(v_lot.expiry, t.expiry)
-  from sv.load_lot t
-  where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry is null
-    and t.gtin = v_lot.gtin and t.lot = v_lot.lot and t.load_id = p_load_id;
+  update sv.load_lot
+  set new_packs = merge_lot.new_packs, repeated = merge_lot.repeated, contradictions = merge_lot.contradictions, digest = v_digest
+  where gtin = v_lot.gtin and lot = v_lot.lot and load_id = p_load_id;
 
-  select l.expiry into v_known from sv.lot l where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
+  if new_packs > 0 or repeated > 0 then
+    -- a row that is merely found must not be locked: a recall may be waiting for it
+    insert into sv.lot (gtin, lot, expiry)
+    values (v_lot.gtin, v_lot.lot, v_lot.expiry)
+    on conflict (gtin, lot) do nothing;
 
-  if v_lot.expiry <> v_known
-    and exists (select from sv.event v where v.error is not null and v.lot = v_lot.lot and v.expiry = v_known)
-  then
-    v_first := sv.lot_expiry(v_lot.gtin, v_lot.lot);
+    update sv.lot l
+    set expiry = v_lot.expiry
+    where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry is null;
 
-    if v_first <> v_known then
-      update sv.lot l set expiry = v_first where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
-      v_known := v_first;
-    end if;
+    select l.expiry into v_known from sv.lot l where l.gtin = v_lot.gtin and l.lot = v_lot.lot;
   end if;
 
   if v_lot.expiry <> v_known or v_lot.last_expiry <> v_known then
@@ -1110,10 +1109,6 @@ begin
       perform sv.settle(array_fill(v_lot.gtin, array[cardinality(v_serials)]), v_serials, 'load', p_load_id, null, 'worker');
     end if;
   end if;
-
-  update sv.load_lot
-  set new_packs = merge_lot.new_packs, repeated = merge_lot.repeated, contradictions = merge_lot.contradictions, digest = v_digest
-  where gtin = v_lot.gtin and lot = v_lot.lot and load_id = p_load_id;
 
   insert into sv.audit (gtin, at, audit_id, expiry, changed, kind, operation, lot, reason, actor, detail)
   values (v_lot.gtin, v_now, p_audit_id, coalesce(v_lot.expiry, v_known), merge_lot.new_packs > 0, 'load', 'commission', v_lot.lot, 'ok', 'worker',
@@ -1363,6 +1358,15 @@ begin
   ), queued as (
     insert into sv.outbox (gtin, audit_id, at)
     select p.gtin, p.audit_id, v_now from pair p
+  ), known as (
+    -- its lot is known now, if all that was said of it were contradictions until now
+    insert into sv.lot as l (gtin, lot, expiry)
+    select distinct on (p.gtin, p.next_lot) p.gtin, p.next_lot, p.next_expiry
+    from pair p
+    where p.next_lot is not null
+      and not exists (select from sv.lot k where k.gtin = p.gtin and k.lot = p.next_lot and k.expiry is not null)
+    order by p.gtin, p.next_lot, p.serial
+    on conflict (gtin, lot) do update set expiry = excluded.expiry where l.expiry is null
   )
   select count(*) into v_n from pair;
 end
@@ -1421,6 +1425,15 @@ begin
 
   if v_later.gtin is not null then
     perform sv.explain_findings(v_later.gtin, v_later.serial, null, null);
+
+    insert into sv.lot as l (gtin, lot, expiry)
+    select distinct on (c.gtin, c.lot) c.gtin, c.lot, c.expiry
+    from (select distinct u.gtin, u.serial from unnest(v_later.gtin, v_later.serial) as u (gtin, serial)) t
+      join sv.commission c on c.gtin = t.gtin and c.serial = t.serial
+      join sv.event v on v.load_id = c.load_id and v.event = c.event and v.error is null
+    where not exists (select from sv.lot k where k.gtin = c.gtin and k.lot = c.lot and k.expiry is not null)
+    order by c.gtin, c.lot, c.at
+    on conflict (gtin, lot) do update set expiry = excluded.expiry where l.expiry is null;
   end if;
 end
 $$;
@@ -2003,18 +2016,6 @@ begin
        order by t.gtin, t.serial
        on conflict (gtin, serial, load_id, event) do nothing
        returning 1
-     ), known as (
-       insert into sv.lot (gtin, lot, expiry)
-       select distinct on (t.gtin, t.lot) t.gtin, t.lot, t.expiry
-       from told t
-       order by t.gtin, t.lot, t.event
-       on conflict (gtin, lot) do nothing
-     ), recalled as (
-       -- one that was recalled before it was loaded
-       update sv.lot l
-       set expiry = t.expiry
-       from (select distinct on (x.gtin, x.lot) x.gtin, x.lot, x.expiry from told x order by x.gtin, x.lot, x.event) t
-       where l.gtin = t.gtin and l.lot = t.lot and l.expiry is null
      )
      select count(*) from kept', p_stage)
   into v_n
@@ -2198,7 +2199,8 @@ begin
     loop
       update sv.lot l
       set expiry = v_lot.expiry
-      where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry = v_event.expiry and l.expiry <> v_lot.expiry;
+      where l.gtin = v_lot.gtin and l.lot = v_lot.lot and l.expiry is distinct from v_lot.expiry
+        and (v_lot.expiry is null or l.expiry = v_event.expiry);
 
       update sv.finding f
       set detail = f.detail || jsonb_build_object('explained', true)

@@ -78,7 +78,7 @@ subtest 'without a command, and help' => sub {
     fails(2, qr/unknown option "--dance"/, '--dance');
     works(qr/^usage: /, '--help');
     works(qr/^serial-verify-worker \d/, '--version');
-    works(qr/^usage: .*\b$_\b/, $_, '--help') for qw(run load-file load key recall lift-recall withdraw lift-withdrawal status);
+    works(qr/^usage: .*\b$_\b/, $_, '--help') for qw(run load-file load key recall lift-recall withdraw lift-withdrawal swap-commission status);
 };
 
 subtest 'the configuration' => sub {

@@ -234,7 +234,7 @@ subtest 'the counter and the feed' => sub {
 
     $facts->load([{%{$made}, error => {reason => 'incorrect_data'}}]);
     is(state_of('A2'), 'void', 'its commissioning was an error');
-    is($operate->('A2', 'supply'), 'serial_unknown', 'the counter does not know it');
+    is($operate->('A2', 'supply'), 'lot_unknown', 'the counter knows neither it nor its lot');
 
     ok(!$sv->sql(q{select known from sv.verify_read(?, 'A2', 'L1')}, $gtin), 'nor does a verify');
     is($sv->sql(q{select sv.hint(?, 'a2', 'L1')}, $gtin), undef, 'nor a hint');

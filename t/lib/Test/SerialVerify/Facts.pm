@@ -89,7 +89,7 @@ sub load {
     $done{unknown} = $dbh->selectall_arrayref(q{select gtin, reason, lines from sv.stage_unknown(?, 0, 100)}, undef, $stage);
     return \%done if $until eq 'ready';
 
-    @done{qw(claimed lost aside)} = $dbh->selectrow_array('select events, seen, aside from sv.stage_claim(?, ?)', undef, $load, $stage);
+    @done{qw(claimed lost aside)} = @{$self->again($dbh, 'select events, seen, aside from sv.stage_claim(?, ?)', $load, $stage)};
     return \%done if $until eq 'claim';
 
     for my $n (1 .. $done{lots}) {
@@ -172,7 +172,7 @@ my %table = (
               union all
               select gtin, serial, lot, expiry, load_id, event from sv.commission) u
           left join sv.event v on v.load_id = u.load_id and v.event = u.event},
-    lots => q{select gtin, lot, expiry from sv.lot},
+    lots => q{select gtin, lot, expiry from sv.lot where expiry is not null},
     events => q{select encode(identity, 'hex') as identity, encode(facts, 'hex') as facts, event_id, kind, action, step, disposition, event_time,
           parent_gtin, parent_serial, lot, expiry, market, read_point, biz_location, packs, error ->> 'reason' as reason, error is not null as error
         from sv.event},
