@@ -79,9 +79,9 @@ select c.n, c.gtin as chain_gtin, c.at as chain_at, c.audit_id as chain_id,
   encode(b.digest, 'hex') as lot_serials
 from sv.audit_chain c
   left join sv.audit_value v on v.row_gtin = c.gtin and v.row_at = c.at and v.row_id = c.audit_id
-  left join sv.load_lot b on v.kind = 'load' and v.operation = 'commission' and b.gtin = c.gtin and b.lot = v.lot
-    and b.load_id = case when v.detail::jsonb ->> 'load_id' ~ '^[0-9]{1,9}$' then (v.detail::jsonb ->> 'load_id')::integer end
-  left join sv.load l on l.load_id = b.load_id;
+  left join sv.load l on v.kind = 'load'
+    and l.load_id = case when v.detail::jsonb ->> 'load_id' ~ '^[0-9]{1,9}$' then (v.detail::jsonb ->> 'load_id')::integer end
+  left join sv.load_lot b on v.operation = 'commission' and b.gtin = c.gtin and b.lot = v.lot and b.load_id = l.load_id;
 
 
 -- A page of the chain: the rows after p_after.

@@ -937,7 +937,7 @@ begin
 
   if v_differences is null then
     update sv.finding f
-    set detail = f.detail || jsonb_build_object('resolved_at', v_now)
+    set detail = f.detail || jsonb_build_object('resolved', v_now)
     where f.gtin = p_gtin and f.at = v_last.finding_at and f.finding_id = v_last.finding_id;
 
     v_last.finding_at := null;

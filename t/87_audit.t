@@ -9,7 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
-use Digest::SHA qw(sha256 sha256_hex);
+use JSON::PP ();
 use MIME::Base64 qw(decode_base64);
 use Test::More;
 
@@ -488,6 +488,43 @@ subtest 'loads' => sub {
         names(qr/load $id, \d+ lot "LOTB", [\d-]+: packs changed/, $change, '--packs');
         restore();
     }
+};
+
+subtest 'facts that were taken back' => sub {
+    my $n = 0;
+    my $event = sub {
+        my (%event) = @_;
+        my $time = sprintf '2026-11-20T10:00:%02dZ', ++$n;
+        my $file = $sv->write_file("event-$n.json", JSON::PP->new->canonical->encode({'@context' => [], type => 'EPCISDocument', schemaVersion => '2.0',
+            creationDate => $time, epcisBody => {eventList => [{type => 'ObjectEvent', action => 'ADD', bizStep => 'commissioning', eventTime => $time,
+                eventTimeZoneOffset => '+00:00', %event}]}}));
+        my ($code, $text) = $sv->command('load-file', $file);
+        is($code, 0, "event $n") or diag($text);
+    };
+    my $epcs = sub { return [map { "https://id.gs1.org/01/$gtin/21/$_" } @_] };
+    my $lot  = sub { return {'cbvmda:lotNumber' => $_[0], 'cbvmda:itemExpirationDate' => '2030-12-31'} };
+    my %first = (eventID => 'urn:uuid:1a0c7b36-5f4b-4b2c-9f3e-4d5a6b7c8d91', eventTime => '2026-11-20T09:00:00Z', epcList => $epcs->('C1', 'C2', 'C3'), ilmd => $lot->('LOTC'));
+
+    $sv->start_worker(%settings, roles => 'relay', audit_key => undef, audit_heads => undef);
+    $event->(%first);
+    $event->(epcList => $epcs->('C1', 'C4'), ilmd => $lot->('LOTD'));
+    $event->(action => 'DELETE', bizStep => 'decommissioning', epcList => $epcs->('C2'));
+    $event->(%first, errorDeclaration => {declarationTime => '2026-11-20T11:00:00Z', reason => 'did_not_occur'});
+    drained();
+    is($sv->sql(q{select string_agg(serial || ' ' || lot || ' ' || state, ', ' order by serial) from sv.pack where serial ~ '^C[1-4]$'}),
+        'C1 LOTD active, C2 LOTC void, C3 LOTC void, C4 LOTD active', 'the packs');
+    fits('corrections', '--packs');
+
+    # the same serials again, and the error taken back by another commissioning
+    $event->(epcList => $epcs->('C2', 'C3'), ilmd => $lot->('LOTC'));
+    drained();
+    fits('commissioned again', '--packs');
+    $sv->stop('worker');
+    keep();
+
+    my $other = $sv->sql(q{select min(load_id) from sv.load l where not exists (select from sv.load_lot b where b.load_id = l.load_id)});
+    tamper('a load of other events', qr/chain row \d+, audit \S+, [\d-]+: load $other changed: sv\.load\.digest is not/,
+        "update sv.load set digest = sha256(digest) where load_id = $other");
 };
 
 subtest 'exports' => sub {

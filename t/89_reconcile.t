@@ -66,7 +66,7 @@ sub request {
 sub finding {
     my ($lot) = @_;
 
-    my $rows = $sv->dbh->selectcol_arrayref(q{select detail from sv.finding where rule = 'lot_reconciliation' and lot = ? and not detail ? 'resolved_at'} =~ s/detail \?/detail \\?/r,
+    my $rows = $sv->dbh->selectcol_arrayref(q{select detail from sv.finding where rule = 'lot_reconciliation' and lot = ? and not detail ? 'resolved'} =~ s/detail \?/detail \\?/r,
         undef, $lot);
     return if !@{$rows};
     is(scalar @{$rows}, 1, "$lot: one finding");
@@ -148,7 +148,7 @@ subtest 'resolved, and not so again' => sub {
     wait_for { finding('LATER') } 'a finding';
     commission('LATER', 'N2');
     wait_for { !finding('LATER') } 'all to agree';
-    is($sv->sql(q{select count(*) from sv.finding where lot = 'LATER' and detail ->> 'resolved_at' is not null}), 1, 'resolved');
+    is($sv->sql(q{select count(*) from sv.finding where lot = 'LATER' and detail ->> 'resolved' is not null}), 1, 'resolved');
     commission('LATER', 'N3');
     wait_for { finding('LATER') } 'another finding';
     is($sv->sql(q{select count(*) from sv.finding where lot = 'LATER'}), 2, 'a new one');

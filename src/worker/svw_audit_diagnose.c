@@ -166,14 +166,15 @@ svw_audit_loose(svw_audit_run_t *run)
 }
 
 
-/* The audit row of a lot that was loaded against sv.load and sv.load_lot. */
+/* An audit row of a load against sv.load, and, of a lot that was loaded, sv.load_lot. */
 int
 svw_audit_load(svw_audit_run_t *run, const PGresult *result, int i, const svw_audit_row_t *row)
 {
+    int          lot;
     char         wrong[SVW_TEXT];
     json_t      *detail;
     unsigned     n;
-    const char  *kind, *operation;
+    const char  *kind;
 
     static const struct { const char  *name, *column, *place; }  same[] = {
         { "file",           "load_file",          "sv.load.file" },
@@ -185,22 +186,29 @@ svw_audit_load(svw_audit_run_t *run, const PGresult *result, int i, const svw_au
     };
 
     kind = svw_col(result, i, "kind");
-    operation = svw_col(result, i, "operation");
 
-    if (kind == NULL || operation == NULL || strcmp(kind, "load") != 0 || strcmp(operation, "commission") != 0) {
+    if (kind == NULL || strcmp(kind, "load") != 0 || svw_col(result, i, "detail") == NULL) {
         return 0;
     }
 
-    run->loads++;
-    detail = svw_col(result, i, "detail") != NULL ? json_loads(svw_col(result, i, "detail"), JSON_DECODE_ANY, NULL) : NULL;
-    wrong[0] = '\0';
+    detail = json_loads(svw_col(result, i, "detail"), JSON_DECODE_ANY, NULL);
 
-    if (svw_col(result, i, "lot_serials") == NULL || svw_col(result, i, "load_file") == NULL) {
-        snprintf(wrong, sizeof(wrong), "the row of %s is missing",
-                 svw_col(result, i, "lot_serials") == NULL ? "sv.load_lot" : "sv.load");
+    /* what became of single packs tells no file */
+    if (json_object_get(detail, "file_sha256") == NULL) {
+        json_decref(detail);
+        return 0;
     }
 
-    for (n = 0; n < sizeof(same) / sizeof(same[0]) && wrong[0] == '\0'; n++) {
+    lot = json_object_get(detail, "serials_sha256") != NULL;
+    run->loads += lot;
+    wrong[0] = '\0';
+
+    if (svw_col(result, i, "load_file") == NULL || (lot && svw_col(result, i, "lot_serials") == NULL)) {
+        snprintf(wrong, sizeof(wrong), "the row of %s is missing",
+                 svw_col(result, i, "load_file") == NULL ? "sv.load" : "sv.load_lot");
+    }
+
+    for (n = 0; n < (lot ? sizeof(same) / sizeof(same[0]) : 2) && wrong[0] == '\0'; n++) {
         if (!svw_audit_same(detail, same[n].name, svw_col(result, i, same[n].column))) {
             snprintf(wrong, sizeof(wrong), "%s is not what the audit row says", same[n].place);
         }
