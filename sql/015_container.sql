@@ -1,4 +1,5 @@
--- One scan of a container: what is in it, and operations on all of it.
+-- One scan of a container: what is in it, and operations on all of it.  And whose
+-- events a location may export.
 
 begin;
 
@@ -196,7 +197,36 @@ end
 $$;
 
 
+-- Whose events a location may export: a manufacturer its company's, the
+-- authority and an operator all (null).  42501: nobody's.
+create function sv.api_export_company(p_location integer)
+returns text
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_location  sv.location;
+begin
+  select * into v_location from sv.location l where l.location_id = p_location and not l.deleted;
+
+  if v_location.role in ('authority', 'operator') then
+    return null;
+  end if;
+
+  if v_location.role is distinct from 'manufacturer' or coalesce(v_location.company, '') = '' then
+    raise exception 'role: a manufacturer exports the events of its own products, the authority and an operator all' using errcode = '42501';
+  end if;
+
+  return v_location.company;
+end
+$$;
+
+
 grant execute on function
+  sv.out_range(timestamptz, timestamptz),
+  sv.out_window(bigint, integer, bigint),
+  sv.out_events(bigint, integer, bigint, text, bigint, timestamptz, timestamptz),
+  sv.api_export_company(integer),
   sv.api_move(integer, uuid, text, text, text, bigint, text),
   sv.api_contents(integer, bigint, text, bigint, text, integer),
   sv.api_contents_summary(integer, bigint, text),

@@ -7,7 +7,7 @@
  *   svw_api_identity who asks: what the module vouches for, and its proof
  *   svw_api_capture  POST /epcis/capture and its jobs  svw_api_events  GET /epcis/events
  *   svw_api_recall   recalls and withdrawals              svw_api_container  containers
- *   svw_api_serials  serial numbers, lots
+ *   svw_api_serials  serial numbers, lots                svw_api_export   a period as one document
  *
  * One thread reads and sends; a few others, each with a connection to PostgreSQL
  * as sv_api, call handlers.  While its body comes a request occupies none of
@@ -66,6 +66,7 @@ const char *svw_api_header(svw_api_request_t *rq, const char *name);
  */
 int svw_api_json(svw_api_request_t *rq, unsigned status, const char *type, json_t *body);      /* type NULL: application/json */
 int svw_api_text(svw_api_request_t *rq, unsigned status, const char *type, const char *text, size_t len);
+int svw_api_file(svw_api_request_t *rq, unsigned status, const char *type, int fd, int64_t size);    /* takes fd over */
 int svw_api_problem(svw_api_request_t *rq, unsigned status, const char *reason, const char *element,
     const char *fmt, ...) __attribute__((format(printf, 5, 6)));    /* 503: with Retry-After */
 int svw_api_db_problem(svw_api_request_t *rq, svw_db_rc_t rc);      /* SQLSTATE -> 400, 403, 404, 409, 413, 503; docs/architecture.md */
@@ -95,7 +96,7 @@ typedef struct {
 
 /* tables of endpoints, each ended by a NULL method; svw_api_route.c lists the tables */
 extern const svw_api_endpoint_t  svw_api_capture[], svw_api_events[], svw_api_recall[], svw_api_container[],
-    svw_api_serials[];
+    svw_api_serials[], svw_api_export[];
 
 int svw_api_run(svw_conf_t *conf);
 

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 
 typedef struct {
@@ -23,6 +24,7 @@ typedef struct {
 
 
 static int svw_api_answer(svw_api_call_t *call, unsigned status, const char *type, char *text, size_t len);
+static int svw_api_respond(svw_api_call_t *call, unsigned status, const char *type, struct MHD_Response *response);
 static const svw_api_title_t *svw_api_title(unsigned status);
 static size_t svw_api_element(const char *message);
 
@@ -117,6 +119,24 @@ svw_api_text(svw_api_request_t *rq, unsigned status, const char *type, const cha
     }
 
     return svw_api_answer((svw_api_call_t *) (void *) rq, status, type, copy, len);
+}
+
+
+int
+svw_api_file(svw_api_request_t *rq, unsigned status, const char *type, int fd, int64_t size)
+{
+    svw_api_call_t       *call;
+    struct MHD_Response  *response;
+
+    call = (svw_api_call_t *) (void *) rq;
+    response = call->response == NULL ? MHD_create_response_from_fd64((uint64_t) size, fd) : NULL;
+
+    if (response == NULL) {
+        close(fd);
+        return -1;
+    }
+
+    return svw_api_respond(call, status, type, response);
 }
 
 
@@ -248,7 +268,6 @@ svw_api_send(svw_api_call_t *call)
 static int
 svw_api_answer(svw_api_call_t *call, unsigned status, const char *type, char *text, size_t len)
 {
-    unsigned              i;
     struct MHD_Response  *response;
 
     if (text == NULL || call->response != NULL) {
@@ -261,6 +280,15 @@ svw_api_answer(svw_api_call_t *call, unsigned status, const char *type, char *te
         free(text);
         return -1;
     }
+
+    return svw_api_respond(call, status, type, response);
+}
+
+
+static int
+svw_api_respond(svw_api_call_t *call, unsigned status, const char *type, struct MHD_Response *response)
+{
+    unsigned  i;
 
     call->response = response;
     call->status = status;

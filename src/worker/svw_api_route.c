@@ -20,6 +20,7 @@ static const svw_api_endpoint_t *const  svw_api_tables[] = {
     svw_api_events,
     svw_api_recall,
     svw_api_container,
+    svw_api_export,
     svw_api_serials,
     NULL
 };
