@@ -923,6 +923,12 @@ begin
        from (select distinct on (x.serial, x.expiry) x.* from told x where x.other and not x.wrong order by x.serial, x.expiry, x.line) o
          join sv.load t on t.load_id = $1
          left join sv.load f on f.load_id = o.first_load
+       where not exists (
+         -- sent again in another file
+         select
+         from sv.commission c
+           left join sv.event v on v.load_id = c.load_id and v.event = c.event
+         where c.gtin = $2 and c.serial = o.serial and c.lot = $3 and c.expiry = o.expiry and v.error is null)
      )
      select count(*) from told x where x.other and not x.wrong', p_stage)
   into v_n
@@ -933,26 +939,20 @@ end
 $$;
 
 
--- The expiry of a lot by what is not declared an error: of the load recorded
--- first.  Null: nothing is left that names the lot.
+-- The expiry of a lot: of its packs, of the load recorded first.  Null: no pack
+-- is of this lot, or all that commissioned some were declared errors.
 create function sv.lot_expiry(p_gtin bigint, p_lot text)
 returns date
 language sql stable
 return (
-  select coalesce(
-    (select v.expiry
-     from sv.event v
-     where v.load_id = t.load_id and v.step = 'commissioning' and v.error is null and v.lot = p_lot
-       and exists (select from sv.event e where e.load_id = t.load_id and e.error is not null and e.lot = p_lot)
-     order by v.event
-     limit 1), t.expiry)
+  select p.expiry
   from sv.load_lot t
+    cross join lateral (
+      select k.expiry
+      from sv.pack k
+      where k.gtin = p_gtin and k.load_id = t.load_id and k.lot = p_lot and k.state <> 'void'
+      limit 1) p
   where t.gtin = p_gtin and t.lot = p_lot
-    and (not exists (select from sv.event e where e.load_id = t.load_id and e.error is not null and e.lot = p_lot)
-      or exists (
-        select
-        from sv.event v
-        where v.load_id = t.load_id and v.step = 'commissioning' and v.error is null and v.lot = p_lot))
   order by t.at, t.load_id
   limit 1
 );
@@ -1454,6 +1454,39 @@ as $$
     and (p_load_id is null
       or f.detail -> 'first' @> jsonb_build_object('load_id', p_load_id, 'event', p_event)
       or f.detail -> 'other' @> jsonb_build_object('load_id', p_load_id, 'event', p_event))
+$$;
+
+
+-- What contradicts the commissioning that counts since another was declared an
+-- error: a finding for each that has none.
+create function sv.find_duplicates(p_gtin bigint[], p_serial text[])
+returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+  insert into sv.finding (gtin, at, finding_id, rule, serial, lot, detail)
+  select o.gtin, transaction_timestamp(), gen_random_uuid(), 'duplicate_commissioning', o.serial, o.lot, jsonb_build_object(
+    'first', jsonb_strip_nulls(jsonb_build_object('load_id', o.first_load, 'file', f.file, 'event', o.first_event, 'line', o.first_line,
+      'lot', o.first_lot, 'expiry', o.first_expiry)),
+    'other', jsonb_strip_nulls(jsonb_build_object('load_id', o.load_id, 'file', l.file, 'event', nullif(o.event, 0), 'line', o.line,
+      'lot', o.lot, 'expiry', o.expiry)))
+  from (
+    select distinct on (c.gtin, c.serial, c.lot, c.expiry) c.*, p.load_id as first_load, p.event as first_event, p.line as first_line,
+      p.lot as first_lot, p.expiry as first_expiry
+    from unnest(p_gtin, p_serial) as t (gtin, serial)
+      join sv.pack p on p.gtin = t.gtin and p.serial = t.serial and p.state <> 'void'
+      join sv.commission c on c.gtin = t.gtin and c.serial = t.serial and (c.lot <> p.lot or c.expiry <> p.expiry)
+      left join sv.event v on v.load_id = c.load_id and v.event = c.event
+    where v.error is null
+    order by c.gtin, c.serial, c.lot, c.expiry, c.at, c.load_id, c.event
+  ) o
+    left join sv.load f on f.load_id = o.first_load
+    left join sv.load l on l.load_id = o.load_id
+  where not exists (
+    select
+    from sv.finding x
+    where x.rule = 'duplicate_commissioning' and x.gtin = o.gtin and x.serial = o.serial and x.lot = o.lot
+      and x.detail -> 'other' ->> 'expiry' = o.expiry::text and not x.detail ? 'explained')
 $$;
 
 
@@ -2191,6 +2224,7 @@ begin
     on conflict (gtin, serial) do nothing;
 
     perform sv.explain_findings(p_gtins, p_serials, p_load_id, p_event);
+    perform sv.find_duplicates(p_gtins, p_serials);
 
     for v_lot in
       select l.gtin, l.lot, sv.lot_expiry(l.gtin, l.lot) as expiry

@@ -73,7 +73,9 @@ svw_place(sv_span_t text, char out[SVW_PLACE])
     uint8_t        buf[SV_GS1_BUFFER];
     sv_gs1_data_t  data;
 
-    if (text.len == 0 || svw_epc_read(text, buf, &data) != SV_GS1_OK || sv_gs1_get(&data, 414) == NULL) {
+    if (text.len == 0 || svw_epc_read(text, buf, &data) != SV_GS1_OK
+        || (sv_gs1_get(&data, 414) == NULL && sv_gs1_get(&data, 417) == NULL && sv_gs1_get(&data, 1) == NULL))
+    {
         return text;
     }
 

@@ -133,7 +133,7 @@ char *svw_event_content(svw_event_t *event);
 /* the EPCs in their order: rewind the spool, then 1 for each, 0 at the end, -1 with load->rc */
 int svw_event_next(svw_event_t *event, svw_epc_head_t *head, uint8_t text[SVW_EPC_TEXT], uint8_t serial[SV_SERIAL_MAX]);
 
-/* svw_epc.c: of a location its Digital Link, of anything else what it is */
+/* svw_epc.c: of a location, a party, a class of items the Digital Link, of anything else what it is */
 sv_span_t svw_place(sv_span_t text, char out[SVW_PLACE]);
 
 /* svw_event.c */

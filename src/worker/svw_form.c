@@ -46,6 +46,8 @@ static const svw_form_t  svw_forms[] = {
     { "destinationList",       "destination", SVW_FORM_PLACE,  NULL },
     { "persistentDisposition", "set",         SVW_FORM_WORD,   "disp" },
     { "persistentDisposition", "unset",       SVW_FORM_WORD,   "disp" },
+    { "quantityList",          "epcClass",    SVW_FORM_PLACE,  NULL },
+    { "childQuantityList",     "epcClass",    SVW_FORM_PLACE,  NULL },
     { "quantityList",          "quantity",    SVW_FORM_NUMBER, NULL },
     { "childQuantityList",     "quantity",    SVW_FORM_NUMBER, NULL },
     { "sensorMetadata",        "time",        SVW_FORM_TIME,   NULL },
