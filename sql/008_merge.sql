@@ -292,6 +292,8 @@ create or replace function sv.stage_ready(
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set work_mem = '32MB'
+set default_statistics_target = 10                        -- how many rows there are, and little more
 as $$
 #variable_conflict use_column
 declare
@@ -308,37 +310,50 @@ begin
   execute format('select exists (select from sv.%I)', p_stage || '_event') into v_some;
 
   if v_some then
-    if not sv.stage_few(p_stage) then
+    v_some := sv.stage_few(p_stage);
+
+    if not v_some then
       if not sv.stage_small(p_stage) then
         execute format('create index on sv.%1$s_epc (event)', p_stage);
       end if;
 
       execute format('analyze sv.%1$s_epc; analyze sv.%1$s_event', p_stage);
+
+      -- most files bring nothing twice: their identities alone tell that
+      execute format(
+        'select exists (select from sv.%1$s_event x group by x.identity having count(*) > 1)
+           or exists (select from sv.%1$s_event x join sv.event k on k.identity = x.identity)', p_stage)
+      into v_some;
     end if;
 
-    execute format(
-      'update sv.%1$s_event e
-       set old = true, wrong = w.wrong
-       from (select n.event,
-               case when not n.declared and coalesce(case when not sv.event_declared(k) then k.facts end, n.first) <> n.facts
-                 then ''event_id_reused'' end as wrong
-             from (select x.event, x.identity, x.facts, x.error is not null as declared, row_number() over w as place,
-                     first_value(x.facts) over w as first
-                   from sv.%1$s_event x
-                   window w as (partition by x.identity, x.error is not null order by x.event)) n
-               left join sv.event k on k.identity = n.identity
-             where n.place > 1
-               or k.identity is not null and (k.load_id <> $1 or k.at < $2)
-                 and (n.declared and k.error is not null or not n.declared and not sv.event_declared(k))) w
-       where e.event = w.event', p_stage)
-    using p_load_id, coalesce(v_load.begun_at, v_load.started_at);
+    if v_some then
+      execute format(
+        'update sv.%1$s_event e
+         set old = true, wrong = w.wrong
+         from (select n.event,
+                 case when not n.declared and coalesce(case when not sv.event_declared(k) then k.facts end, n.first) <> n.facts
+                   then ''event_id_reused'' end as wrong
+               from (select x.event, x.identity, x.facts, x.error is not null as declared, row_number() over w as place,
+                       first_value(x.facts) over w as first
+                     from sv.%1$s_event x
+                     window w as (partition by x.identity, x.error is not null order by x.event)) n
+                 left join sv.event k on k.identity = n.identity
+               where n.place > 1
+                 or k.identity is not null and (k.load_id <> $1 or k.at < $2)
+                   and (n.declared and k.error is not null or not n.declared and not sv.event_declared(k))) w
+         where e.event = w.event', p_stage)
+      using p_load_id, coalesce(v_load.begun_at, v_load.started_at);
+    end if;
 
     if v_load.company <> '' then
       perform sv.stage_foreign(p_stage, v_load.company);
     end if;
 
-    execute format('select count(*) filter (where wrong is null), count(*) filter (where wrong is not null) from sv.%s_event where old', p_stage)
-    into stage_ready.seen, stage_ready.reused;
+    if v_some or v_load.company <> '' then
+      execute format('select count(*) filter (where wrong is null), count(*) filter (where wrong is not null) from sv.%s_event where old',
+        p_stage)
+      into stage_ready.seen, stage_ready.reused;
+    end if;
 
     if stage_ready.seen + stage_ready.reused > 0 then
       execute format(
@@ -556,6 +571,7 @@ create function sv.stage_claim(
 )
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
+set work_mem = '32MB'
 as $$
 #variable_conflict use_column
 declare
@@ -641,26 +657,20 @@ begin
     using p_load_id;
   end if;
 
-  execute format(
-    'with told as (
-       select d.identity, d.error || jsonb_build_object(''load_id'', $1, ''event'', d.event, ''line'', d.line, ''at'', $2) as error
-       from sv.%1$s_event d
-       where d.old is null and d.error is not null and d.taken is null
-     )
-     insert into sv.event (load_id, event, line, identity, facts, event_id, kind, action, step, disposition, event_time,
-       offset_min, at, parent_gtin, parent_serial, lot, expiry, market, read_point, biz_location, packs, error, detail)
-     select $1, e.event, e.line, e.identity, e.facts, e.event_id, e.kind, e.action, e.step, e.disposition, e.event_time,
-       e.offset_min, $2, e.parent_gtin, e.parent_serial, e.lot, e.expiry, e.market, e.read_point, e.biz_location, e.packs,
-       case when e.taken then e.error else t.error end, e.detail
-     from sv.%1$s_event e
-       left join told t on t.identity = e.identity
-     where e.old is null
-     order by e.error is not null and e.taken is null, e.event
-     on conflict (identity) do nothing', p_stage)
-  using p_load_id, v_now;
-  get diagnostics events = row_count;
+  execute format('select count(*), count(e.error) > 0 from sv.%s_event e where e.old is null', p_stage) into v_all, v_some;
 
-  execute format('select count(*) from sv.%s_event where old is null', p_stage) into v_all;
+  -- An event that nobody has is inserted without looking for conflicts: half of
+  -- the cost.  When somebody has it all the same, it is undone and done with looking.
+  begin
+    if v_some or v_load.attempts > 1 then
+      raise unique_violation;
+    end if;
+
+    events := sv.stage_insert(p_load_id, p_stage, v_now, false);
+  exception
+    when unique_violation then
+      events := sv.stage_insert(p_load_id, p_stage, v_now, true);
+  end;
 
   if events < v_all then
     -- declared an error just now: once more, and its row is taken over
@@ -718,6 +728,42 @@ begin
   if seen > 0 then
     update sv.load l set events_seen = l.events_seen + stage_claim.seen where l.load_id = p_load_id;
   end if;
+end
+$$;
+
+
+-- The rows of sv.event of what is not left away; how many.  p_again: some may be
+-- there, or several have one identity; an event comes before its declaration of error.
+create function sv.stage_insert(p_load_id integer, p_stage text, p_now timestamptz, p_again boolean)
+returns bigint
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_n  bigint;
+begin
+  execute format(
+    'insert into sv.event (load_id, event, line, identity, facts, event_id, kind, action, step, disposition, event_time,
+       offset_min, at, parent_gtin, parent_serial, lot, expiry, market, read_point, biz_location, packs, error, detail)
+     select $1, e.event, e.line, e.identity, e.facts, e.event_id, e.kind, e.action, e.step, e.disposition, e.event_time,
+       e.offset_min, $2, e.parent_gtin, e.parent_serial, e.lot, e.expiry, e.market, e.read_point, e.biz_location, e.packs,
+       %2$s, e.detail
+     from sv.%1$s_event e
+     %3$s', p_stage,
+    case when p_again then 'case when e.taken then e.error else t.error end' else 'e.error' end,
+    case when p_again then format(
+      'left join (
+         select d.identity, d.error || jsonb_build_object(''load_id'', $1, ''event'', d.event, ''line'', d.line, ''at'', $2) as error
+         from sv.%s_event d
+         where d.old is null and d.error is not null and d.taken is null) t on t.identity = e.identity
+       where e.old is null
+       order by e.error is not null and e.taken is null, e.event
+       on conflict (identity) do nothing', p_stage)
+      else 'where e.old is null' end)
+  using p_load_id, p_now;
+  get diagnostics v_n = row_count;
+
+  return v_n;
 end
 $$;
 
@@ -818,6 +864,7 @@ create function sv.merge_insert(
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set work_mem = '32MB'
 as $$
 declare
   v_errors  text := case when p_errors is not null then 'and (s.event is null or s.event <> all ($4))' else '' end;
