@@ -400,9 +400,59 @@ return p_event.error is not null and (p_event.error ->> 'load_id')::integer = p_
   and (p_event.error ->> 'event')::integer = p_event.event;
 
 
+-- Who says it names none of another's containers: it is known whose packs were
+-- in them, or who commissioned them.
+create function sv.containers_own(p_gtin bigint[], p_serial text[], p_company text)
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return coalesce(bool_and(
+      u.gtin <> 0
+      or sv.container_is_of(u.gtin, u.serial, p_company)
+      or exists (
+        select
+        from sv.container c
+          join sv.load l on l.load_id = c.load_id
+        where c.gtin = u.gtin and c.serial = u.serial collate "C" and l.company = p_company)), true)
+    from unnest(p_gtin, p_serial) as u (gtin, serial);
+end
+$$;
+
+-- May p_company declare this event of a load of p_of an error?  Its own, any; of
+-- others only in full (p_same), so that all it names is known to be its own.
+create function sv.error_refused(p_stage text, p_event integer, p_company text, p_of text, p_same boolean)
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_own  boolean;
+begin
+  if p_company in ('', p_of) then
+    return false;
+  end if;
+
+  if not p_same then
+    return true;
+  end if;
+
+  execute format(
+    'select sv.containers_own(array_agg(n.gtin), array_agg(n.serial), $2)
+     from (
+       select m.gtin, m.serial from sv.%1$s_epc m where m.event = $1
+       union
+       select e.parent_gtin, e.parent_serial from sv.%1$s_event e where e.event = $1 and e.parent_serial is not null) n', p_stage)
+  into v_own
+  using p_event, p_company;
+
+  return not v_own;
+end
+$$;
+
 -- Packs of another company are found by their GTIN (sv.stage_unknown).  What is
--- named by its container alone is looked into; and another company's event is
--- declared an error only in full, so that all it names is known to be one's own.
+-- named by its container alone is looked into; and so is what is declared an error.
 create function sv.stage_foreign(p_stage text, p_company text)
 returns void
 language plpgsql
@@ -441,8 +491,8 @@ begin
            select
            from sv.event k
              join sv.load l on l.load_id = k.load_id
-           where k.identity = e.identity and k.facts <> e.facts and l.company <> $1))', p_stage)
-  using p_company;
+           where k.identity = e.identity and sv.error_refused($2, e.event, $1, l.company, k.facts = e.facts)))', p_stage)
+  using p_company, p_stage;
 end
 $$;
 
@@ -622,8 +672,9 @@ begin
     select d.n, d.line into lines, line from sv.stage_take(p_stage, v_bad) d;
   end if;
 
-  -- An event that was declared an error before it came takes its row over.  Who
-  -- merges the declaration's items holds the row: they are there when it is ours.
+  -- An event that was declared an error before it came takes its row over, and
+  -- the error, when who declared it may.  Who merges the declaration's items holds
+  -- the row: they are there when it is ours.
   execute format(
     'select count(*)
      from (
@@ -642,19 +693,28 @@ begin
          using sv.%1$s_event e
          where k.identity = e.identity and e.old is null and e.error is null and sv.event_declared(k)
            and (k.load_id, k.event) <> ($1, e.event)
-         returning k.load_id, k.event, k.error, k.identity
+         returning k.load_id, k.event, k.error, k.identity,
+           (select sv.error_refused($2, e.event, l.company, $3, k.facts = e.facts) from sv.load l where l.load_id = k.load_id) as refused
        ), a as (
          delete from sv.event_epc m using gone g where m.load_id = g.load_id and m.event = g.event
        ), b as (
          delete from sv.item_end x using gone g where x.load_id = g.load_id and x.event = g.event
        ), c as (
          delete from sv.commission x using gone g where x.load_id = g.load_id and x.event = g.event
+       ), f as (
+         insert into sv.finding (gtin, at, finding_id, rule, detail)
+         select 0, $4, gen_random_uuid(), ''declaration_refused'', jsonb_build_object(
+           ''declaration'', jsonb_build_object(''load_id'', g.load_id, ''event'', g.event),
+           ''event'', jsonb_build_object(''load_id'', $1, ''event'', e.event, ''line'', e.line))
+         from gone g
+           join sv.%1$s_event e on e.identity = g.identity and e.old is null and e.error is null
+         where g.refused
        )
        update sv.%1$s_event e
        set error = g.error, taken = true
        from gone g
-       where g.identity = e.identity and e.old is null and e.error is null', p_stage)
-    using p_load_id;
+       where g.identity = e.identity and e.old is null and e.error is null and not g.refused', p_stage)
+    using p_load_id, p_stage, v_load.company, v_now;
   end if;
 
   execute format('select count(*), count(e.error) > 0 from sv.%s_event e where e.old is null', p_stage) into v_all, v_some;
@@ -1546,6 +1606,17 @@ $$;
 -- everything in it (an unpacking that names no items).  A load of one company
 -- empties a container of its own packs only.
 
+-- Does what a company says of a container's place count?  Not when another
+-- company commissioned it.  Of packs it is looked at when the event comes.
+create function sv.may_place(p_gtin bigint, p_serial text, p_company text)
+returns boolean
+language sql stable
+return p_gtin <> 0 or p_company = '' or not exists (
+  select
+  from sv.container c
+    join sv.load l on l.load_id = c.load_id
+  where c.gtin = p_gtin and c.serial = p_serial collate "C" and l.company not in ('', p_company));
+
 -- The parent of an item; no row: none.
 create function sv.parent_of(p_gtin bigint, p_serial text, p_at timestamptz)
 returns table (gtin bigint, serial text)
@@ -1558,6 +1629,7 @@ as $$
       join sv.event v on v.load_id = m.load_id and v.event = m.event
     where m.gtin = p_gtin and m.serial = p_serial and v.kind = 'aggregation' and v.action = 'add' and v.error is null
       and v.parent_serial is not null and coalesce(v.event_time, '-infinity') <= p_at
+      and (p_gtin <> 0 or sv.may_place(p_gtin, p_serial, (select l.company from sv.load l where l.load_id = v.load_id)))
     order by coalesce(v.event_time, '-infinity') desc, v.at, v.load_id, v.event
     limit 1
   )
@@ -1569,7 +1641,8 @@ as $$
         join sv.event u on u.load_id = m.load_id and u.event = m.event
       where m.gtin = p_gtin and m.serial = p_serial and u.kind = 'aggregation' and u.action = 'delete' and u.error is null
         and (u.parent_serial is null or u.parent_gtin = k.parent_gtin and u.parent_serial = k.parent_serial)
-        and coalesce(u.event_time, '-infinity') > k.time and coalesce(u.event_time, '-infinity') <= p_at)
+        and coalesce(u.event_time, '-infinity') > k.time and coalesce(u.event_time, '-infinity') <= p_at
+        and (p_gtin <> 0 or sv.may_place(p_gtin, p_serial, (select l.company from sv.load l where l.load_id = u.load_id))))
     and not exists (
       select
       from sv.event u
@@ -1577,7 +1650,7 @@ as $$
       where u.parent_gtin = k.parent_gtin and u.parent_serial = k.parent_serial and u.kind = 'aggregation' and u.action = 'delete'
         and u.packs = 0 and u.error is null
         and coalesce(u.event_time, '-infinity') > k.time and coalesce(u.event_time, '-infinity') <= p_at
-        and (l.company = '' or p_gtin = 0
+        and (l.company = '' or p_gtin = 0 and sv.may_place(p_gtin, p_serial, l.company)
           or exists (select from sv.product r where r.gtin = p_gtin and r.company = l.company)))
 $$;
 
@@ -1641,6 +1714,7 @@ begin
         join sv.event_epc m on m.gtin = i.gtin and m.serial = i.serial
         join sv.event v on v.load_id = m.load_id and v.event = m.event
       where v.kind = 'aggregation' and v.action in ('add', 'delete') and v.error is null and coalesce(v.event_time, '-infinity') <= p_at
+        and (i.gtin <> 0 or sv.may_place(i.gtin, i.serial, (select b.company from sv.load b where b.load_id = v.load_id)))
     ), told as (
       -- each with the last packing of its item
       select a.gtin, a.serial, a.action, a.parent_gtin, a.parent_serial, a.time, first_value(a.parent_gtin) over w as last_gtin,
@@ -1668,7 +1742,7 @@ begin
           select
           from emptied e
           where e.gtin = k.parent_gtin and e.serial = k.parent_serial and e.time > k.time
-            and (e.company = '' or k.gtin = 0
+            and (e.company = '' or k.gtin = 0 and sv.may_place(k.gtin, k.serial, e.company)
               or exists (select from sv.product r where r.gtin = k.gtin and r.company = e.company)))
     )
     select array_agg(c.gtin) as gtin, array_agg(c.serial) as serial, array_agg(c.parent_gtin) as parent_gtin,

@@ -748,14 +748,15 @@ begin
     select r.* into v_product from sv.product r where r.gtin = p_gtin and not r.deleted for update;
   end if;
 
-  if not found then
-    raise exception using errcode = 'P0002', column = 'gtin',
-      message = format('gtin: there is no product %s', lpad(p_gtin::text, 14, '0'));
-  end if;
-
-  if p_role = 'manufacturer' and v_product.company is distinct from p_company then
+  -- a manufacturer is told the same of a product that there is not
+  if p_role = 'manufacturer' and (v_product.gtin is null or v_product.company is distinct from p_company) then
     raise exception using errcode = '42501', column = 'gtin',
       message = format('gtin: product %s is not one of your company''s', lpad(p_gtin::text, 14, '0'));
+  end if;
+
+  if v_product.gtin is null then
+    raise exception using errcode = 'P0002', column = 'gtin',
+      message = format('gtin: there is no product %s', lpad(p_gtin::text, 14, '0'));
   end if;
 
   if p_kind = 'lot' then

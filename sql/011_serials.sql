@@ -147,7 +147,8 @@ begin
       raise exception using errcode = '42501', message = 'your role may not do this';
     end if;
 
-    if v_location.role = 'manufacturer' and v_location.company is distinct from v_company then
+    -- of a product that there is not a manufacturer is told the same
+    if v_location.role = 'manufacturer' and (v_company is null or v_location.company is distinct from v_company) then
       raise exception using errcode = '42501', column = 'gtin',
         message = format('gtin: product %s is not one of your company''s', lpad(p_gtin::text, 14, '0'));
     end if;

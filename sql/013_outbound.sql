@@ -766,6 +766,7 @@ as $$
     from sv.event_epc m
       join sv.event t on t.load_id = m.load_id and t.event = m.event
     where m.gtin = p_gtin and m.serial = p_serial and t.kind = 'aggregation' and t.action in ('add', 'delete') and t.error is null
+      and (p_gtin <> 0 or sv.may_place(p_gtin, p_serial, (select l.company from sv.load l where l.load_id = t.load_id)))
   ), packed as (
     select distinct on (a.time) a.parent_gtin, a.parent_serial, a.time
     from moved a
@@ -785,7 +786,7 @@ as $$
         join sv.load l on l.load_id = u.load_id
       where u.parent_gtin = k.parent_gtin and u.parent_serial = k.parent_serial and u.kind = 'aggregation' and u.action = 'delete'
         and u.packs = 0 and u.error is null and u.event_time > k.time
-        and (l.company = '' or p_gtin = 0
+        and (l.company = '' or p_gtin = 0 and sv.may_place(p_gtin, p_serial, l.company)
           or exists (select from sv.product r where r.gtin = p_gtin and r.company = l.company))), 'infinity'))
   from packed k
 $$;

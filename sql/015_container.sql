@@ -15,10 +15,31 @@ set local role sv_owner;
 select sv.migration_begin(15, 'container');
 
 
+-- Is a container the company's and nobody else's?  By its number, by who
+-- commissioned it, or because only packs of it were ever in it.
+create function sv.container_own(p_gtin bigint, p_serial text, p_company text)
+returns boolean
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return p_company <> '' and (
+    p_gtin <> 0 and sv.gtin_refused(p_gtin, p_company, false) is null
+    or exists (
+      select
+      from sv.container c
+        join sv.load l on l.load_id = c.load_id
+      where c.gtin = p_gtin and c.serial = p_serial collate "C" and l.company = p_company)
+    or sv.container_is_of(p_gtin, p_serial, p_company));
+end
+$$;
+
+
 -- What is in a container now, at every level, in the order of the key, after
 -- (p_after_gtin, p_after_serial), at most p_limit rows; with what a verify of each
 -- pack would say.  `known': the item is a pack that was commissioned.  A
--- manufacturer sees its company's packs, and the containers.
+-- manufacturer sees its company's packs, and the containers they are in or that
+-- are its own.
 -- 42501: not a location, or one that was removed.
 create function sv.api_contents(
   p_location      integer,
@@ -56,14 +77,34 @@ begin
   end if;
 
   return query
-  with contents as materialized (
+  with recursive contents as materialized (
     select c.* from sv.contents(p_gtin, p_serial, v_now) c
+  ), own as materialized (
+    select d.gtin
+    from (select distinct c.gtin from contents c where c.gtin <> 0) d
+    where v_actor.role = 'manufacturer' and v_actor.company <> '' and sv.gtin_refused(d.gtin, v_actor.company, false) is null
+  ), seen (gtin, serial) as (
+    select c.gtin, c.serial
+    from contents c
+    where v_actor.role = 'manufacturer'
+      and (c.gtin in (select o.gtin from own o)
+        or exists (
+          select
+          from sv.container t
+            join sv.load l on l.load_id = t.load_id
+          where t.gtin = c.gtin and t.serial = c.serial collate "C" and l.company = v_actor.company and l.company <> ''))
+    union
+    select c.gtin, c.serial
+    from seen s
+      join contents x on x.gtin = s.gtin and x.serial = s.serial
+      join contents c on c.gtin = x.parent_gtin and c.serial = x.parent_serial
   ), page as materialized (
     select c.gtin, c.serial, c.parent_gtin, c.parent_serial, c.depth,
       exists (select from contents x where x.parent_gtin = c.gtin and x.parent_serial = c.serial)
         or exists (select from sv.container t where t.gtin = c.gtin and t.serial = c.serial) as container
     from contents c
-    where p_after_gtin is null or (c.gtin, c.serial collate "C") > (p_after_gtin, p_after_serial collate "C")
+    where (p_after_gtin is null or (c.gtin, c.serial collate "C") > (p_after_gtin, p_after_serial collate "C"))
+      and (v_actor.role <> 'manufacturer' or (c.gtin, c.serial) in (select s.gtin, s.serial from seen s))
     order by c.gtin, c.serial collate "C"
     limit p_limit
   )
@@ -79,7 +120,6 @@ begin
     left join sv.pack k on v.known and k.gtin = g.gtin and k.serial = g.serial
     left join sv.product r on r.gtin = g.gtin and not r.deleted
     left join sv.lot b on b.gtin = g.gtin and b.lot = v.lot and b.recalled_at is not null
-  where v_actor.role <> 'manufacturer' or r.company = v_actor.company or (g.container and not v.known)
   order by g.gtin, g.serial collate "C";
 end
 $$;
@@ -98,14 +138,28 @@ as $$
 $$;
 
 
--- Is it a container, or was it ever one?
-create function sv.api_container_known(p_gtin bigint, p_serial text)
+-- Is it a container, or was it ever one?  For a manufacturer only when it is its
+-- own, or holds something of it.
+create function sv.api_container_known(p_location integer, p_gtin bigint, p_serial text)
 returns boolean
-language sql stable security definer
+language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select exists (select from sv.container t where t.gtin = p_gtin and t.serial = p_serial)
-    or exists (select from sv.event e where e.parent_gtin = p_gtin and e.parent_serial = p_serial)
+declare
+  v_actor  sv.location;
+begin
+  select l.* into v_actor from sv.location l where l.location_id = p_location and not l.deleted;
+
+  if not exists (select from sv.container t where t.gtin = p_gtin and t.serial = p_serial)
+    and not exists (select from sv.event e where e.parent_gtin = p_gtin and e.parent_serial = p_serial)
+  then
+    return false;
+  end if;
+
+  return v_actor.role is distinct from 'manufacturer'
+    or sv.container_own(p_gtin, p_serial, coalesce(v_actor.company, ''))
+    or exists (select from sv.api_contents(p_location, p_gtin, p_serial, null, null, 1));
+end
 $$;
 
 
@@ -171,9 +225,12 @@ $$;
 
 -- The capture job of an event that a location tells of a container (shipped,
 -- received), once it is on the disk of p_host; nothing when the job is there.  It
--- names the container only and changes no pack, so whose packs are in it does not matter.
+-- names the container only and changes no pack, so whose packs are in it does not
+-- matter, but to a manufacturer: 42501 when they are not all its own.
 create function sv.api_move(
   p_location    integer,
+  p_gtin        bigint,
+  p_serial      text,
   p_capture     uuid,
   p_host        text,
   p_file        text,
@@ -185,9 +242,17 @@ returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_actor  sv.location;
 begin
-  if not exists (select from sv.location l where l.location_id = p_location and not l.deleted) then
+  select l.* into v_actor from sv.location l where l.location_id = p_location and not l.deleted;
+
+  if not found then
     raise exception 'location: % is not known', p_location using errcode = '42501';
+  end if;
+
+  if v_actor.role = 'manufacturer' and not sv.container_own(p_gtin, p_serial, coalesce(v_actor.company, '')) then
+    raise exception 'epc: not everything in this container is your company''s' using errcode = '42501';
   end if;
 
   insert into sv.capture (capture_id, location_id, company, host, file, digest, bytes, whole, state, request_id, created_at)
@@ -227,10 +292,10 @@ grant execute on function
   sv.out_window(bigint, integer, bigint),
   sv.out_events(bigint, integer, bigint, text, bigint, timestamptz, timestamptz),
   sv.api_export_company(integer),
-  sv.api_move(integer, uuid, text, text, text, bigint, text),
+  sv.api_move(integer, bigint, text, uuid, text, text, text, bigint, text),
   sv.api_contents(integer, bigint, text, bigint, text, integer),
   sv.api_contents_summary(integer, bigint, text),
-  sv.api_container_known(bigint, text),
+  sv.api_container_known(integer, bigint, text),
   sv.api_parents(bigint, text),
   sv.api_operate(integer, text, text, text, bigint[], text[], text[], text)
 to sv_api;

@@ -130,7 +130,7 @@ subtest 'what cannot be asked' => sub {
     is(ask($packs[0], $wholesaler)->{json}{reason}, 'container_unknown', 'a pack is no container');
     is($sv->get("/containers?epc=$pallet")->{status}, 401, 'the public may not');
     is(ask($sscc, $wholesaler, '&perPage=0')->{json}{element}, 'perPage', 'a page of nothing');
-    is_deeply([@{ask($sscc, $other)->{json}}{qw(packs containers)}], [0, 3], 'a manufacturer sees no packs of another');
+    is(ask($sscc, $other)->{json}{reason}, 'container_unknown', 'a manufacturer sees nothing of another');
     is(ask($sscc, $acme)->{json}{packs}, 12, 'its own it does');
 };
 
@@ -206,16 +206,32 @@ subtest 'shipped, and received' => sub {
         where m.gtin = 0 and e.step = 'shipping'}), 'shipping in_transit https://id.gs1.org/414/' . $sv->sql('select gln from sv.location where location_id = ?', $wholesaler->{id}), 'from here');
 
     is(order($wholesaler, 'ship-1', epc => $sscc, operation => 'ship', to => '4012345000009')->{headers}{location}, $job, 'repeated: the same job');
-    is(order($pharmacy, 'in-1', epc => $sscc, operation => 'receive')->{status}, 202, 'received elsewhere');
+    my $received = order($pharmacy, 'ship-1', epc => $sscc, operation => 'receive');
+    is($received->{status}, 202, 'received elsewhere');
+    is($sv->get($received->{headers}{location}, key => $pharmacy->{key})->{status}, 200, 'and who told may look at the job');
+    is($sv->get($job, key => $pharmacy->{key})->{status}, 404, 'at its own only');
     Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from sv.event where step = 'receiving'}) } 'that is captured';
     is($sv->sql(q{select count(*) from sv.event where step = 'shipping'}), 1, 'shipped once');
+
+    is(order($wholesaler, 'ship-1', epc => $sscc, operation => 'receive')->{status}, 202, 'another order under the same key');
+    Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from sv.event where step = 'receiving'}) == 2 } 'is another event';
+
+    # the same order many times at once: one event, whole
+    my $body = encode_json({epc => $sscc, operation => 'ship'});
+    my @many = $sv->parallel(map { [POST => '/containers', body => $body, key => $wholesaler->{key},
+        headers => {'Content-Type' => 'application/json', 'Idempotency-Key' => 'at-once'}] } 1 .. 12);
+    is_deeply([map { $_->{status} } @many], [(202) x 12], 'twelve at once');
+    is(scalar(keys %{{map { $_->{headers}{location} => 1 } @many}}), 1, 'are one job');
+    Test::SerialVerify::wait_for { !$sv->get($many[0]{headers}{location}, key => $wholesaler->{key})->{json}{running} } 'it is done';
+    ok($sv->get($many[0]{headers}{location}, key => $wholesaler->{key})->{json}{success}, 'and captured');
+    is($sv->sql(q{select count(*) from sv.event where step = 'shipping'}), 2, 'once');
     is(order($wholesaler, 'ship-2', epc => $sscc, operation => 'ship', to => '12')->{json}{element}, 'to', 'no GLN');
 };
 
 
 subtest 'recalled' => sub {
     is(order($wholesaler, 'r-0', epc => $cases[1], operation => 'recall', reason => 'glass')->{status}, 403, 'not by anybody');
-    is(order($other, 'r-0', epc => $cases[1], operation => 'recall', reason => 'glass')->{json}{packs}, 0, 'nothing of it is another company\'s');
+    is(order($other, 'r-0', epc => $cases[1], operation => 'recall', reason => 'glass')->{json}{reason}, 'container_unknown', 'nor by another company');
 
     my $answer = order($acme, 'r-1', epc => $cases[1], operation => 'recall', reason => 'glass', reference => 'R-7');
     is($answer->{status}, 200, 'by its manufacturer') or diag($answer->{body});

@@ -25,7 +25,7 @@
 #define SVW_CAPTURE_FILE    (SVW_CAPTURE_UUID + 8)
 #define SVW_CAPTURE_LEFT    3600        /* s: older than any upload that is still under way */
 
-/* who may send, and who may look */
+/* who may send, and list; who looks at one sees its own (a pharmacy's, of a container it received) */
 #define SVW_CAPTURE_ROLES   (SVW_ROLE_BIT(SV_ROLE_MANUFACTURER) | SVW_ROLE_BIT(SV_ROLE_PARALLEL_DISTRIBUTOR) \
                              | SVW_ROLE_BIT(SV_ROLE_WHOLESALER) | SVW_ROLE_BIT(SV_ROLE_OPERATOR))
 #define SVW_CAPTURE_LOOK    (SVW_CAPTURE_ROLES | SVW_ROLE_BIT(SV_ROLE_AUTHORITY))
@@ -58,7 +58,7 @@ const svw_api_endpoint_t  svw_api_capture[] = {
     { "POST",    "/epcis/capture",   SVW_CAPTURE_ROLES, SVW_API_FILE,  svw_capture_post },
     { "GET",     "/epcis/capture",   SVW_CAPTURE_LOOK,  0,             svw_capture_list },
     { "OPTIONS", "/epcis/capture",   SVW_ANY_ROLE,      SVW_API_NO_DB, svw_capture_options },
-    { "GET",     "/epcis/capture/*", SVW_CAPTURE_LOOK,  0,             svw_capture_get },
+    { "GET",     "/epcis/capture/*", SVW_ANY_ROLE,      0,             svw_capture_get },
     { NULL, NULL, 0, 0, NULL }
 };
 

@@ -267,13 +267,14 @@ static svw_db_rc_t
 svw_container_known(svw_container_t *c, int *known)
 {
     PGresult     *result;
-    const char   *params[2];
+    const char   *params[3];
     svw_db_rc_t   rc;
 
-    params[0] = c->gtin;
-    params[1] = c->serial;
+    params[0] = c->location;
+    params[1] = c->gtin;
+    params[2] = c->serial;
 
-    rc = svw_db_query(c->rq->db, &result, "select sv.api_container_known($1, $2)", 2, params);
+    rc = svw_db_query(c->rq->db, &result, "select sv.api_container_known($1, $2, $3)", 3, params);
 
     if (rc == SVW_DB_OK) {
         *known = PQgetvalue(result, 0, 0)[0] == 't';

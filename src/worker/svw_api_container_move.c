@@ -1,7 +1,7 @@
 /*
  * A container is shipped or received: an event like those of a line, captured
- * as any other.  The job's number follows from who asks and the key, so that a
- * repeated request finds the job of the first.
+ * as any other.  The job's number follows from who asks for what and the key, so
+ * that a repeated request finds the job of the first.
  */
 
 #include "svw_api_container.h"
@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -18,20 +19,20 @@
 #define SVW_MOVE_UUID  37
 
 
-static void svw_move_id(const svw_container_t *c, const char *key, char id[SVW_MOVE_UUID]);
+static void svw_move_id(const svw_container_t *c, const char *key, const char *step, const char *to, char id[SVW_MOVE_UUID]);
 static char *svw_move_document(const svw_container_t *c, const char *id, const char *step, const char *disposition, const char *to);
-static int svw_move_keep(int dir, const char *file, const char *text, size_t len);
+static int svw_move_keep(int dir, const char *file, char *text, size_t *len);
 
 
 int
 svw_container_move(svw_container_t *c, const json_t *order, const char *step, const char *disposition, const char *key)
 {
-    int             dir;
+    int             dir, kept;
     char            id[SVW_MOVE_UUID], file[64], place[64], host[256], digest[65], bytes[24];
     char           *text;
     size_t          i, len;
     uint8_t         sha256[EVP_MAX_MD_SIZE];
-    const char     *to, *params[8];
+    const char     *to, *params[9];
     svw_db_rc_t     rc;
 
     to = json_string_value(json_object_get(order, "to"));
@@ -47,7 +48,7 @@ svw_container_move(svw_container_t *c, const json_t *order, const char *step, co
         return svw_api_problem(c->rq, 503, "unavailable", NULL, "This gateway captures no events: the setting capture_dir is missing.");
     }
 
-    svw_move_id(c, key, id);
+    svw_move_id(c, key, step, to, id);
     snprintf(file, sizeof(file), "%s.json", id);
     text = svw_move_document(c, id, step, disposition, to);
 
@@ -56,14 +57,15 @@ svw_container_move(svw_container_t *c, const json_t *order, const char *step, co
     }
 
     len = strlen(text);
-    EVP_Digest(text, len, sha256, NULL, EVP_sha256(), NULL);
+    kept = svw_move_keep(dir, file, text, &len);
 
-    if (svw_move_keep(dir, file, text, len) != 0) {
+    if (kept == -1) {
         svw_log(SVW_LOG_ERROR, "an event cannot be stored in \"%s\": %s", c->rq->conf->capture_dir, strerror(errno));
         free(text);
         return svw_api_problem(c->rq, 503, "unavailable", NULL, "The event cannot be stored now. Try again later.");
     }
 
+    EVP_Digest(text, len, sha256, NULL, EVP_sha256(), NULL);
     free(text);
 
     for (i = 0; i < 32; i++) {
@@ -75,15 +77,23 @@ svw_container_move(svw_container_t *c, const json_t *order, const char *step, co
     snprintf(bytes, sizeof(bytes), "%zu", len);
 
     params[0] = c->location;
-    params[1] = id;
-    params[2] = host;
-    params[3] = file;
-    params[4] = digest;
-    params[5] = bytes;
-    params[6] = c->rq->who->request_id;
+    params[1] = c->gtin;
+    params[2] = c->serial;
+    params[3] = id;
+    params[4] = host;
+    params[5] = file;
+    params[6] = digest;
+    params[7] = bytes;
+    params[8] = c->rq->who->request_id;
 
-    rc = svw_db_do(c->rq->db, "select sv.api_move($1, $2, $3, $4, $5, $6, $7)", 7, params);
+    rc = svw_db_do(c->rq->db, "select sv.api_move($1, $2, $3, $4, $5, $6, $7, $8, $9)", 9, params);
+
     if (rc != SVW_DB_OK) {
+        /* with the connection lost the job may be there, and one that was there needs its file */
+        if (rc == SVW_DB_ERROR && kept == 1) {
+            unlinkat(dir, file, 0);
+        }
+
         return svw_api_db_problem(c->rq, rc);
     }
 
@@ -96,13 +106,14 @@ svw_container_move(svw_container_t *c, const json_t *order, const char *step, co
 
 /* a UUID of version 8 (RFC 9562 5.8) */
 static void
-svw_move_id(const svw_container_t *c, const char *key, char id[SVW_MOVE_UUID])
+svw_move_id(const svw_container_t *c, const char *key, const char *step, const char *to, char id[SVW_MOVE_UUID])
 {
     int        n;
     char       text[256];
     uint8_t    b[EVP_MAX_MD_SIZE];
 
-    n = snprintf(text, sizeof(text), "container\n%s\n%s\n%s\n%s", c->location, c->gtin, c->serial, key);
+    n = snprintf(text, sizeof(text), "container\n%s\n%s\n%s\n%s\n%s\n%s", c->location, c->gtin, c->serial, step,
+                 to != NULL ? to : "", key);
     EVP_Digest(text, (size_t) n, b, NULL, EVP_sha256(), NULL);
 
     snprintf(id, SVW_MOVE_UUID, "%02x%02x%02x%02x-%02x%02x-8%01x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
@@ -145,28 +156,43 @@ svw_move_document(const svw_container_t *c, const char *id, const char *step, co
 }
 
 
-/* On the disk, whole, under its name; one that is there already is of the same order and stays. */
+/*
+ * On the disk, whole, under its name: 1.  0: one was there already, of the same
+ * order; it stays, and is what `text' holds now.  -1: errno
+ */
 static int
-svw_move_keep(int dir, const char *file, const char *text, size_t len)
+svw_move_keep(int dir, const char *file, char *text, size_t *len)
 {
-    int      fd, failed;
-    char     own[80];
+    int      fd, failed, there;
+    char     own[80], id[SVW_MOVE_UUID];
+    ssize_t  n;
 
-    snprintf(own, sizeof(own), ".%s", file);
+    /* the same order may come twice at once */
+    svw_uuid(id);
+    snprintf(own, sizeof(own), ".%s.part", id);
 
-    fd = openat(dir, own, O_WRONLY|O_CREAT|O_TRUNC|O_CLOEXEC|O_NOFOLLOW, 0600);
+    fd = openat(dir, own, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC|O_NOFOLLOW, 0600);
     if (fd == -1) {
         return -1;
     }
 
-    failed = write(fd, text, len) != (ssize_t) len || fsync(fd) != 0;
+    failed = write(fd, text, *len) != (ssize_t) *len || fsync(fd) != 0;
     failed |= close(fd) != 0;
-
-    if (!failed && linkat(dir, own, dir, file, 0) != 0 && errno != EEXIST) {
-        failed = 1;
-    }
+    there = !failed && linkat(dir, own, dir, file, 0) != 0;
+    failed |= there && errno != EEXIST;
 
     unlinkat(dir, own, 0);
 
-    return failed || fsync(dir) != 0 ? -1 : 0;
+    if (there && !failed) {
+        /* it differs in its time only; when it was carried out just now, ours is of no use */
+        fd = openat(dir, file, O_RDONLY|O_CLOEXEC|O_NOFOLLOW);
+        n = fd != -1 ? read(fd, text, *len) : -1;
+        *len = n > 0 ? (size_t) n : *len;
+
+        if (fd != -1) {
+            close(fd);
+        }
+    }
+
+    return failed || fsync(dir) != 0 ? -1 : !there;
 }
