@@ -78,7 +78,16 @@ subtest 'without a command, and help' => sub {
     fails(2, qr/unknown option "--dance"/, '--dance');
     works(qr/^usage: /, '--help');
     works(qr/^serial-verify-worker \d/, '--version');
-    works(qr/^usage: .*\b$_\b/, $_, '--help') for qw(run load-file load key recall lift-recall withdraw lift-withdrawal swap-commission status);
+
+    my ($list) = works(qr/^usage: /, '--help') =~ /^commands, each with --help:\n(.*?)\n\n/ms;
+    my %listed = map { $_ => 1 } $list =~ /^  ([a-z-]+)/mg;
+    my %known  = map { $_ => 1 } qw(run load-file load key recall lift-recall withdraw lift-withdrawal
+        export serials lot audit quarantine swap-commission findings status);
+
+    is_deeply(\%listed, \%known, 'every command is in the list');
+    works(qr/^usage: .*\b$_\b/, $_, '--help') for sort keys %listed;
+    works(qr/^usage: .*\bquarantine\b/, 'quarantine', 'release', '--help');
+    fails(2, qr/-c needs a file/, '-c');
 };
 
 subtest 'the configuration' => sub {

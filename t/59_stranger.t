@@ -30,9 +30,9 @@ subtest 'files that are no commissioning files' => sub {
     my %files = (
         'long.csv'   => [$head . "$gtin," . ('A' x 100_000) . ",L1,301231\n", qr/line 2: a value is longer than 65536 bytes/],
         'quote.csv'  => [$head . "$gtin,\"" . ('A' x 100_000) . ",L1,301231\n", qr/line 2: a quoted field does not end/],
-        'epcis.xml'  => ["<?xml version=\"1.0\"?>\n<epcis/>\n", qr/the file is XML; EPCIS is read as EPCIS 2\.0 JSON-LD/],
-        'bom.xml'    => ["\xef\xbb\xbf<?xml version=\"1.0\"?>\n<epcis/>\n", qr/the file is XML/],
-        'lot.xlsx'   => ["PK\x03\x04" . ("\0" x 100), qr/a spreadsheet or a ZIP archive; save it as CSV/],
+        'epcis.xml'  => ["<?xml version=\"1.0\"?>\n<epcis/>\n", qr/line 2: this is XML, but neither an EPCIS document nor query results/],
+        'bom.xml'    => ["\xef\xbb\xbf<?xml version=\"1.0\"?>\n<epcis/>\n", qr/line 2: this is XML, but neither/],
+        'lot.xlsx'   => ["PK\x03\x04" . ("\0" x 100), qr/not a feed but a ZIP archive or a spreadsheet; deliver what is in it, a spreadsheet saved as CSV/],
     );
 
     for my $name (sort keys %files) {

@@ -222,6 +222,7 @@ typedef struct {
 int svw_cmd_check(svw_command_t *command);
 int svw_cmd_recall(svw_command_t *command);
 int svw_cmd_swap(svw_command_t *command);
+int svw_cmd_findings(svw_command_t *command);
 int svw_cmd_load(svw_command_t *command);
 int svw_cmd_load_file(svw_command_t *command);
 int svw_cmd_key(svw_command_t *command);

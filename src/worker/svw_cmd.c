@@ -52,7 +52,7 @@ svw_cmd_flag(svw_command_t *command, const char *name)
 {
     int  i;
 
-    for (i = 2; i < command->argc; i++) {
+    for (i = 1; i < command->argc; i++) {
         if (strcmp(command->argv[i], name) == 0) {
             memmove(&command->argv[i], &command->argv[i + 1], (size_t) (command->argc - i - 1) * sizeof(char *));
             command->argc--;

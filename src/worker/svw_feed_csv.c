@@ -123,15 +123,7 @@ svw_csv_open(svw_csv_t *csv, const unsigned char *buf, size_t n, size_t *skip)
         return svw_load_refuse(csv->load, "the file is in UTF-16; save it as UTF-8");
     }
 
-    if (n >= 4 && memcmp(buf, "PK\3\4", 4) == 0) {
-        return svw_load_refuse(csv->load, "the file is a spreadsheet or a ZIP archive; save it as CSV");
-    }
-
     *skip = n >= 3 && memcmp(buf, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
-
-    if (n > *skip && buf[*skip] == '<') {
-        return svw_load_refuse(csv->load, "the file is XML; EPCIS is read as EPCIS 2.0 JSON-LD");
-    }
 
     csv_set_delim(&csv->parser, svw_csv_delimiter(buf + *skip, n - *skip));
 

@@ -26,7 +26,7 @@ static const svw_format_t  svw_formats[] = {
     { "epcis_xml",  SVW_STARTS("\xfe\xff\0<"), svw_feed_xml, NULL },
     { "epcis_xml",  SVW_STARTS("<\0?\0"), svw_feed_xml, NULL },
     { "epcis_xml",  SVW_STARTS("\0<\0?"), svw_feed_xml, NULL },
-    { "zip",        SVW_STARTS("PK\x03\x04"), NULL, "a ZIP archive or a spreadsheet; deliver what is in it" },
+    { "zip",        SVW_STARTS("PK\x03\x04"), NULL, "a ZIP archive or a spreadsheet; deliver what is in it, a spreadsheet saved as CSV" },
     { "gzip",       SVW_STARTS("\x1f\x8b"), NULL, "a gzip archive; deliver what is in it" },
     { "xls",        SVW_STARTS("\xd0\xcf\x11\xe0"), NULL, "a spreadsheet; save it as CSV" },
     { "pdf",        SVW_STARTS("%PDF"), NULL, "a PDF" },

@@ -18,6 +18,7 @@ typedef struct {
 
 
 static int svw_cmd_run(svw_command_t *command);
+static int svw_asks_help(int argc, char **argv, int i);
 static void svw_help(FILE *out);
 
 
@@ -29,7 +30,7 @@ static const svw_main_command_t  svw_main_commands[] = {
       "the configuration again and opens the log again.\n" },
     { "load-file", svw_cmd_load_file,
       "load-file FILE\n\n"
-      "Loads one commissioning file (CSV or EPCIS 2.0 JSON-LD) now and prints its report. The file\n"
+      "Loads one file (CSV, EPCIS 2.0 JSON-LD, EPCIS 1.2 or 2.0 XML) now and prints its report. The file\n"
       "stays where it is. Exit code 1 when any line was rejected.\n" },
     { "load", svw_cmd_load,
       "load products|locations|keys FILE.csv\n\n"
@@ -92,9 +93,16 @@ static const svw_main_command_t  svw_main_commands[] = {
       "  release  --reason TEXT [--set lot=LOT] [--set expiry=YYYY-MM-DD] [--set step=STEP] [--replace-epc OLD=NEW]..\n"
       "           [--drop-bad-epcs]: loads it, put right, all of it or nothing\n"
       "  discard  --reason TEXT\n" },
+    { "findings", svw_cmd_findings,
+      "findings [--rule RULE] [--gtin GTIN] [--days N] [--all] [--limit N] [--json]\n\n"
+      "What contradicts, is missing or does not agree, the newest first: those of 7 days, at most 100, that\n"
+      "nothing has settled since; --all: those, too. Rules: duplicate_commissioning, lot_expiry,\n"
+      "aggregation_conflict, commissioning_missing, ended_pack_supplied, supplied_before_recall,\n"
+      "lot_reconciliation.\n" },
     { "status", svw_cmd_status,
       "status [--json] [--load N]\n\n"
-      "Says what the worker is doing: loads, outbox, chain, housekeeping. --load prints the report of one load.\n" },
+      "Says what runs, what waits, what was found in the last day and the last 20 loads, and last in plain\n"
+      "sentences what needs a person. --load prints the report of one load.\n" },
     { NULL, NULL, NULL }
 };
 
@@ -125,8 +133,14 @@ main(int argc, char **argv)
 
         if (strcmp(argv[i], "--check") == 0) {
             check = 1;
-        } else if (strcmp(argv[i], "-c") == 0 && i + 1 < argc) {
+        } else if (strcmp(argv[i], "-c") == 0) {
+            if (i + 1 == argc) {
+                fprintf(stderr, "serial-verify-worker: -c needs a file\n");
+                return SVW_EXIT_USAGE;
+            }
+
             file = argv[++i];
+
         } else {
             fprintf(stderr, "serial-verify-worker: unknown option \"%s\", see --help\n", argv[i]);
             return SVW_EXIT_USAGE;
@@ -146,7 +160,7 @@ main(int argc, char **argv)
             return SVW_EXIT_USAGE;
         }
 
-        if (i + 1 < argc && (strcmp(argv[i + 1], "--help") == 0 || strcmp(argv[i + 1], "-h") == 0)) {
+        if (svw_asks_help(argc, argv, i + 1) || svw_asks_help(argc, argv, i + 2)) {
             printf("usage: serial-verify-worker [-c FILE] %s", c->usage);
             return SVW_EXIT_OK;
         }
@@ -216,6 +230,14 @@ svw_cmd_run(svw_command_t *command)
 }
 
 
+/* behind a command, or behind its subcommand */
+static int
+svw_asks_help(int argc, char **argv, int i)
+{
+    return i < argc && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0);
+}
+
+
 static void
 svw_help(FILE *out)
 {
@@ -232,7 +254,14 @@ svw_help(FILE *out)
         fprintf(out, "  %.*s\n", (int) len, c->usage);
     }
 
-    fprintf(out, "\nThe configuration is read from %s unless -c says otherwise.\n"
-                 "Exit codes: 0 done, 1 refused or failed, 2 bad arguments or configuration,\n"
-                 "3 PostgreSQL cannot be reached (try again).\n", SVW_CONF_DEFAULT);
+    fprintf(out, "\nThe daemon is `run'; its roles, of the setting `roles':\n"
+                 "  ingest         loads what lines deliver: the inbox, every [feed NAME], captures over HTTP\n"
+                 "  relay          tells Redis what changed, and appends to the audit chain\n"
+                 "  housekeeping   partitions, parked events, signed heads, reconciliation of lots\n"
+                 "  api            answers behind nginx: captures, events, containers, recalls, serial numbers\n"
+                 "  push           sends events to push_url\n"
+                 "\nThe configuration is read from %s unless -c says otherwise;\n"
+                 "--check says what is wrong with it and changes nothing. docs/worker.md tells more.\n"
+                 "Exit codes: 0 done; 1 refused or failed; 2 bad arguments, values or configuration;\n"
+                 "3 PostgreSQL cannot be reached, or it is not known whether it was done (try again).\n", SVW_CONF_DEFAULT);
 }

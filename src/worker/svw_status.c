@@ -9,6 +9,10 @@
 
 static int svw_status_load(svw_db_t *db, const char *number, int json);
 static void svw_status_print(const json_t *status);
+static void svw_status_counts(const char *title, json_t *object, const char *member, const char *none);
+static void svw_status_heads(json_t *audit);
+static void svw_status_waiting(const json_t *status);
+static void svw_status_attention(const json_t *attention);
 static void svw_status_loads(const json_t *loads);
 
 
@@ -111,6 +115,7 @@ svw_status_load(svw_db_t *db, const char *number, int json)
 static void
 svw_status_print(const json_t *status)
 {
+    size_t       i;
     json_t      *outbox, *chain, *object, *value;
     const char  *name;
 
@@ -118,6 +123,7 @@ svw_status_print(const json_t *status)
     chain = json_object_get(status, "chain");
 
     printf("schema        %" PRId64 "\n", svw_int_of(status, "schema"));
+    svw_status_counts("running", json_object_get(status, "running"), NULL, "nothing: no process is connected");
     printf("outbox        %" PRId64 " rows", svw_int_of(outbox, "rows"));
 
     if (json_is_number(json_object_get(outbox, "oldest_s"))) {
@@ -125,6 +131,7 @@ svw_status_print(const json_t *status)
     }
 
     printf("\naudit chain   %" PRId64 " rows, head %s\n", svw_int_of(chain, "n"), svw_text_of(chain, "hash"));
+    svw_status_heads(json_object_get(status, "audit"));
 
     object = json_object_get(status, "pending");
 
@@ -132,13 +139,111 @@ svw_status_print(const json_t *status)
         printf("redis         %s: %" JSON_INTEGER_FORMAT " packs still to be told\n", name, json_integer_value(value));
     }
 
+    svw_status_waiting(status);
+
+    object = json_object_get(status, "push");
+
+    json_array_foreach(object, i, value) {
+        printf("push          %s: %" PRId64 " events sent, %" PRId64 " rows behind\n", svw_text_of(value, "target"),
+               svw_int_of(value, "sent"), svw_int_of(value, "behind"));
+    }
+
     object = json_object_get(status, "figures");
 
     json_object_foreach(object, name, value) {
-        printf("%-13s %s (%s)\n", name, svw_text_of(value, "value"), svw_text_of(value, "at"));
+        /* what push says of itself is above */
+        if (strcmp(name, "push") != 0) {
+            printf("%-13s %s (%s)\n", name, svw_text_of(value, "value"), svw_text_of(value, "at"));
+        }
     }
 
     svw_status_loads(json_object_get(status, "loads"));
+    svw_status_attention(json_object_get(status, "attention"));
+}
+
+
+/* "api 5, relay 1"; `member': of each value's, NULL: the value itself */
+static void
+svw_status_counts(const char *title, json_t *object, const char *member, const char *none)
+{
+    json_t      *value;
+    const char  *name, *comma;
+
+    if (json_object_size(object) == 0 && none == NULL) {
+        return;
+    }
+
+    printf("%-13s %s", title, json_object_size(object) == 0 ? none : "");
+    comma = "";
+
+    json_object_foreach(object, name, value) {
+        printf("%s%s %" JSON_INTEGER_FORMAT, comma, name,
+               json_integer_value(member != NULL ? json_object_get(value, member) : value));
+        comma = ", ";
+    }
+
+    printf("\n");
+}
+
+
+static void
+svw_status_heads(json_t *audit)
+{
+    if (svw_int_of(audit, "heads") == 0) {
+        printf("signed heads  none\n");
+        return;
+    }
+
+    printf("signed heads  %" PRId64 ", the last day %s, %" PRId64 " rows behind them\n", svw_int_of(audit, "heads"),
+           svw_text_of(audit, "day"), svw_int_of(audit, "unsigned"));
+}
+
+
+/* what stands in a queue, or has to be looked at */
+static void
+svw_status_waiting(const json_t *status)
+{
+    json_t      *object, *value;
+    const char  *host;
+
+    object = json_object_get(status, "quarantine");
+    printf("quarantine    %" PRId64 " events wait\n", svw_int_of(object, "waiting"));
+
+    object = json_object_get(status, "parked");
+    printf("parked        %" PRId64 " events wait for their packs, %" PRId64 " are overdue\n", svw_int_of(object, "waiting"),
+           svw_int_of(object, "overdue"));
+
+    object = json_object_get(status, "captures");
+
+    json_object_foreach(object, host, value) {
+        printf("captures      %s: %" PRId64 " waiting, %" PRId64 " running\n", host, svw_int_of(value, "waiting"),
+               svw_int_of(value, "running"));
+    }
+
+    object = json_object_get(status, "serials");
+
+    if (svw_int_of(object, "open") > 0) {
+        printf("serials       %" PRId64 " requests open, %" PRId64 " numbers, reserved until %s\n", svw_int_of(object, "open"),
+               svw_int_of(object, "numbers"), svw_text_of(object, "reserved_until"));
+    }
+
+    svw_status_counts("open recalls", json_object_get(status, "recalls"), NULL, NULL);
+    svw_status_counts("files, 1 day", json_object_get(status, "files"), NULL, NULL);
+    svw_status_counts("findings, 1 d", json_object_get(status, "findings"), "n", NULL);
+}
+
+
+static void
+svw_status_attention(const json_t *attention)
+{
+    size_t   i;
+    json_t  *sentence;
+
+    printf("\n%s\n", json_array_size(attention) == 0 ? "Nothing needs a person." : "This needs a person:");
+
+    json_array_foreach(attention, i, sentence) {
+        printf("  - %s\n", json_string_value(sentence));
+    }
 }
 
 
