@@ -111,10 +111,15 @@ svw_api_call(void *cls, struct MHD_Connection *connection, const char *url, cons
 }
 
 
-/* the file of a body that nobody has taken over */
+/* the file of a body that nobody has taken over, and its room */
 static void
 svw_api_forget(svw_api_call_t *call)
 {
+    if (call->rq.body_fd != -1) {
+        close(call->rq.body_fd);
+        call->rq.body_fd = -1;
+    }
+
     if (call->rq.body_name[0] != '\0') {
         unlinkat(call->server->capture_dir, call->rq.body_name, 0);
         call->rq.body_name[0] = '\0';
@@ -141,10 +146,6 @@ svw_api_call_done(void *cls, struct MHD_Connection *connection, void **state, en
     *state = NULL;
 
     svw_api_forget(call);
-
-    if (call->rq.body_fd != -1) {
-        close(call->rq.body_fd);
-    }
 
     if (call->response != NULL) {
         MHD_destroy_response(call->response);
@@ -427,6 +428,7 @@ svw_api_too_large(svw_api_call_t *call)
 
     svw_api_problem(&call->rq, 413, "body_too_large", NULL, "The body is larger than %" PRIu64 " bytes. Send it in parts.",
                     limit);
+    svw_api_forget(call);
 }
 
 
@@ -435,4 +437,5 @@ svw_api_no_space(svw_api_call_t *call)
 {
     svw_log(SVW_LOG_ERROR, "a body cannot be stored in \"%s\": %s", call->rq.conf->capture_dir, strerror(errno));
     svw_api_problem(&call->rq, 503, "unavailable", NULL, "The body cannot be stored now. Try again later.");
+    svw_api_forget(call);
 }
