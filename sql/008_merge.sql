@@ -77,7 +77,7 @@ create table sv.overruled (
 
 -- A file with this content is about to be loaded.  `action' is
 --   load     from the beginning, or again after an interruption
---   file     it is loaded, but not yet moved out of the inbox
+--   file     all of it is loaded, but it is not known to be moved out of the inbox
 --   skip     it was loaded before, without anything rejected
 -- A file of which something was rejected is loaded again when it is delivered
 -- again: the cause, such as an unknown product, may be gone.  The same content
@@ -125,7 +125,7 @@ begin
 
   load_begin.load_id := v_load.load_id;
 
-  if v_load.state <> 'loading' and not v_load.filed then
+  if v_load.state = 'loaded' and not v_load.filed then
     load_begin.action := 'file';
 
   elsif v_load.state = 'loaded' then

@@ -340,6 +340,8 @@ subtest 'stories by chance' => sub {
 
 };
 
+sub waiting { return $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker' and wait_event_type = 'Lock'}) }
+
 # Two workers with two processes each, of which some are killed now and then.
 sub killed_meanwhile {
     my (@contents) = @_;
@@ -352,26 +354,35 @@ sub killed_meanwhile {
     my @names = map { sprintf 'f%05d', ++$number } @contents;
     $sv->deliver($names[$_], $contents[$_]) for 0 .. $#contents;
 
-    my $end = time + 300;
+    my $end  = time + 300;
+    my $hold = $sv->new_dbh;
 
     while (!delivered()) {
         die 'not loaded' if time > $end;
-        sleep rand 0.15;
+
+        # whoever is about to write to this table waits, and is likely to be killed there
+        $hold->begin_work;
+        $hold->do('lock table sv.' . one_of(qw(event event_epc item_end pack load_lot commission parked container lot load feed_gtin audit)) . ' in share mode');
+        my $wait = time + rand 0.2;
+        sleep 0.01 while time < $wait && !waiting();
 
         my $name = one_of(@worker);
         my @pids = $sv->server($name)->children;
 
-        # seldom, or all of them are too long away
-        if (rand() < 0.1) {
+        # one that ends again and again is started later and later
+        if (rand() < 0.4) {
             $sv->kill9($name);
-            start_ingest(name => $name, file => "$name.conf", ingest_processes => 2);
             $kills++;
-        } elsif (@pids && rand() < 0.3) {
+            $hold->rollback if rand() < 0.5;
+            start_ingest(name => $name, file => "$name.conf", ingest_processes => 2);
+        } elsif (@pids && rand() < 0.4) {
             $kills += kill 'KILL', one_of(@pids);
         }
+
+        $hold->rollback if !$hold->{AutoCommit};
     }
 
-    wait_for { $sv->sql('select bool_and(filed) from sv.load') } 'the last note', 60;
+    $hold->disconnect;
     $sv->kill9($_) for @worker;
     wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker'}) == 0 } 'their sessions to end', 60;
 
@@ -381,7 +392,7 @@ sub killed_meanwhile {
 subtest 'workers race and are killed' => sub {
     $sv->stop('worker');
 
-    for my $n (1 .. ($all ? 60 : 4)) {
+    for my $n (1 .. ($all ? 40 : 2)) {
         my @events = $n % 2 ? @story : random_story();
         my $expected = $story;
 
@@ -396,18 +407,33 @@ subtest 'workers race and are killed' => sub {
         }
 
         # all of it twice: in other words, and some files as they are, too
-        my @files = (batches(8, shuffle @events), batches(5, shuffle @events));
+        my @files = (batches(40, shuffle @events), batches(20, shuffle @events));
         push @files, @files[0 .. 3];
 
         my $kills = killed_meanwhile(shuffle @files);
         diag("killed $kills times");
         is_deeply([faults()], [], 'all of it is loaded');
         same_tables($expected, 'the same') or last;
-
-        is($sv->sql('select count(*) from sv.load_stage s where not free and pid not in (select pid from pg_stat_activity)'), 0, 'nobody is in the middle') if 0;
     }
 
     start_ingest();
+};
+
+subtest 'killed before it is noted that the file is put aside' => sub {
+    my $new   = 9506000134376;
+    my @files = map { $feed->document('xml2', @{$_}) } [{items => ['A1'], lot => 'L', expiry => '2030-12-31'}],
+        [{items => ['A2'], lot => 'L', expiry => '2030-12-31'}, {items => ["$new/A3"], lot => 'L', expiry => '2030-12-31'}];
+
+    $facts->forget;
+    my @names = deliver(@files);
+    is(join(' ', map { report($_)->{state} } @names), 'loaded partial', 'a product is not known');
+
+    $sv->sql('update sv.load set filed = false');
+    $sv->product($new);
+    @names = deliver(@files);
+    is(join(' ', map { report($_)->{state} } @names), 'loaded loaded', 'delivered again');
+    is($sv->sql('select string_agg(serial, $$ $$ order by serial) from sv.pack'), 'A1 A2 A3', 'nothing is missing');
+    $sv->sql('update sv.product set deleted = true where gtin = ?', $new);
 };
 
 # --- what contradicts
@@ -495,6 +521,143 @@ subtest 'in two containers at the same time' => sub {
         is(join(' ', map { @{$found[0]{$_}}{qw(file event line parent_serial)} } qw(first other)),
             join(' ', map { ($file[$_], 2, 4, $told[$_]{parent}) } 0, 1), 'names both files, events and lines');
     }
+};
+
+# --- what the counter is told, with caches that hold what was right before
+
+my $key;
+
+sub verdict {
+    my ($name, %option) = @_;
+
+    my ($item_gtin, $serial) = $facts->item($name);
+    my $answer = $sv->get($sv->link_to($item_gtin, $serial, lot => $option{lot} // 'GL', expiry => $option{expiry} // '301231'),
+        key => $key, nginx => $option{nginx} // one_of('nginx', 'second'));
+
+    return $answer->{json}{verified} ? 'genuine' : $answer->{json}{reason} // "status $answer->{status}";
+}
+
+sub verdicts { return join ' ', map { verdict($_) } @_ }
+
+# every gateway says so, and keeps saying so
+sub becomes {
+    my ($expected, $name, $serials, %option) = @_;
+
+    my $start = time;
+    my $all   = sub { join ' ', map { my $nginx = $_; map { verdict($_, %option, nginx => $nginx) } @{$serials} } qw(nginx second) };
+    my $want  = join ' ', ($expected) x (2 * @{$serials});
+
+    wait_for { $all->() eq $want } "$name: $expected", 10;
+    my $took = time - $start;
+
+    ok(!grep({ $all->() ne $want } 1 .. 10), $name);
+    cmp_ok($took, '<', $sv->asan ? 8 : 2, sprintf '%s: after %.2f s', $name, $took) if !$option{slow};
+
+    return;
+}
+
+# In a process of its own: asks all the time, until a file is there.  What it was answered, in order.
+sub ask_meanwhile {
+    my ($code, @names) = @_;
+
+    my $stop = $sv->base . '/stop';
+    my $file = $sv->base . '/answers';
+    my $pid  = fork // die "fork: $!";
+
+    if (!$pid) {
+        open(my $fh, '>', $file) or POSIX::_exit(1);
+
+        while (!-e $stop) {
+            print {$fh} "$_ " . (eval { verdict($_) } // 'none') . "\n" for @names;
+        }
+
+        close $fh;
+        POSIX::_exit(0);
+    }
+
+    $code->();
+    $sv->write_file('stop', '');
+    waitpid $pid, 0;
+    unlink $stop;
+
+    my %seen;
+    push @{$seen{$_->[0]}}, $_->[1] for map { [split / /, $_, 2] } split /\n/, Test::SerialVerify::slurp($file);
+
+    return \%seen;
+}
+
+# without what follows itself
+sub turns { my ($last, @turns) = (''); for (@_) { push @turns, $_ if $_ ne $last; $last = $_ } return join ', ', @turns }
+
+subtest 'caches that hold the old verdict' => sub {
+    $sv->stop('worker');
+    $facts->forget;
+    $sv->start_redis;
+    $sv->start_nginx;
+    $sv->start_nginx(name => 'second', verify => {cache_ttl => '1h'});
+    $key = $sv->pharmacy;
+    $sv->start_worker(roles => 'ingest, relay');
+
+    my @named  = map { "G$_" } 1 .. 12;
+    my $made   = {items => \@named, lot => 'GL', expiry => '2030-12-31', time => day('08:00'), id => 'urn:uuid:g'};
+    my $pallet = {step => 'destroying', items => [$sscc[1]], time => day('12:00'), id => 'urn:uuid:gd'};
+
+    deliver($feed->document('xml1', {step => 'decommissioning', items => ['G11'], time => day('08:30')}));
+    deliver($feed->document('json', $made,
+        {step => 'packing', items => ['G1', 'G2'], parent => $sscc[0], time => day('09:00')},
+        {step => 'packing', items => [$sscc[0], 'G3'], parent => $sscc[1], time => day('10:00')}));
+
+    becomes('genuine', 'commissioned', [@named[0 .. 9, 11]], slow => 1);
+    becomes('destroyed', 'rejected before it was commissioned', ['G11'], slow => 1);
+    cmp_ok(scalar(grep { /:G\d+$/ } $sv->redis->keys('sv:*')), '>=', 12, 'cached');
+
+    my $seen = ask_meanwhile(sub {
+        deliver(batches(3, {step => 'decommissioning', items => ['G4'], time => day('11:00')}, {step => 'sampling', items => ['G5'], time => day('11:00')},
+            {step => 'dispensing', items => ['G6'], time => day('11:00')}, $pallet));
+        becomes('destroyed', 'a pallet and what was rejected', ['G1', 'G2', 'G3', 'G4']);
+        becomes('sample', 'sampled', ['G5']);
+        becomes('already_supplied', 'dispensed', ['G6']);
+    }, 'G1', 'G4', 'G6');
+
+    is_deeply({map { $_ => turns(@{$seen->{$_}}) } keys %{$seen}}, {G1 => 'genuine, destroyed', G4 => 'genuine, destroyed', G6 => 'genuine, already_supplied'},
+        'whoever asks meanwhile is told the old, then the new, never the old again');
+
+    $sv->redis->flushall;
+    becomes('destroyed', 'without the caches', ['G1', 'G2', 'G3', 'G4', 'G11']);
+    becomes('genuine', 'others are as they were', ['G7', 'G8']);
+
+    # the relay dies with the change at hand
+    wait_for { verdict('G10') eq 'genuine' && $sv->redis->keys('sv:*:G10') } 'it to be cached';
+    $sv->kill9('worker');
+    start_ingest();
+    deliver($feed->document('xml2', {step => 'destroying', items => ['G10'], time => day('13:00')}));
+    $sv->kill9('worker');
+    is(verdict('G10'), 'genuine', 'without a relay the caches keep what they have');
+    $sv->start_worker(roles => 'ingest, relay');
+    becomes('destroyed', 'told by the next relay', ['G10']);
+
+    deliver($feed->document('json_query', {%{$pallet}, error => {}}));
+    becomes('genuine', 'the pallet was not destroyed', ['G1', 'G2', 'G3']);
+
+    # taken back, and made anew with another lot
+    my $error = {%{$made}, error => {reason => 'incorrect_data', corrective => ['urn:uuid:g2']}};
+    my @right = ('G1', 'G4', 'G7');
+
+    $seen = ask_meanwhile(sub {
+        deliver($feed->document('xml1', $error));
+        becomes('lot_unknown', 'its commissioning was an error', ['G1', 'G7', 'G8']);
+    }, 'G7');
+    is(turns(@{$seen->{G7}}), 'genuine, lot_unknown', 'never genuine again');
+    becomes('lot_unknown', 'rejected ones, too', ['G4', 'G11']);
+
+    deliver($feed->document('xml2', {items => \@right, lot => 'GR', expiry => '2031-06-30', time => day('08:00'), id => 'urn:uuid:g2'}));
+    becomes('genuine', 'what is right instead', ['G1', 'G7'], lot => 'GR', expiry => '310630');
+    becomes('destroyed', 'what was rejected stays rejected', ['G4'], lot => 'GR', expiry => '310630');
+    becomes('lot_mismatch', 'not with the lot it had', ['G1', 'G7']);
+    becomes('lot_unknown', 'what it does not name', ['G8']);
+
+    $sv->stop($_) for qw(worker nginx second redis);
+    start_ingest();
 };
 
 $sv->done_testing;
