@@ -170,28 +170,88 @@ subtest 'the configuration' => sub {
 };
 
 
-# Each example: its answer is the one shown, where "..." is anything
-subtest 'a pack at the counter' => sub {
-    my $text = section($readme, 'A pack at the counter');
+# examples(TITLE, COUNT, VARIABLES): the answer of each is the one shown, where "..." is anything
+sub examples {
+    my ($title, $count, %variable) = @_;
+
+    my $text = section($readme, $title);
     my @examples = $text =~ /^    \$ (curl (?:.*\\\n)*.*)\n((?:    (?!\$ ).*\n)+)/mg;
+    my $env = join '', map { "$_='$variable{$_}'; " } sort keys %variable;
 
-    $sv->product('09506000134352');
-    $sv->pack_row('09506000134352', 'A1', lot => 'L1', expiry => '2030-12-31');
-    my $key = $sv->pharmacy('IT');
-
-    is(scalar @examples, 4, 'two commands with their answers');
-    Test::SerialVerify::wait_for { $sv->get('/01/09506000134352', key => $key, nginx => 'readme')->{status} == 422 } 'the key';
+    is(scalar @examples, 2 * $count, 'commands with their answers');
 
     while (my ($command, $answer) = splice @examples, 0, 2) {
         $command =~ s/127\.0\.0\.1:8080/127.0.0.1:$port/ or die "no address in $command";
+        $command =~ s{\@tools/}{\@$root/tools/};
+        $command =~ s/^curl/curl -s/;
         $answer =~ s/\n\s*//g;
         $answer =~ s/^\s+//;
         my $pattern = join '.*', map { quotemeta } split /\.\.\./, $answer, -1;
-        my $got = qx(KEY='$key'; $command -s);
+        my ($got, $code);
 
-        is($?, 0, 'curl');
+        # a job takes its time, and so does a recall; what is asked for changes nothing
+        my $again = sub {
+            $got = qx(cd '$home'; ${env}$command);
+            $code = $?;
+            $got =~ s{\n\z}{};
+
+            return $got =~ /\A$pattern\z/s;
+        };
+
+        if ($command =~ / -d /) {
+            $again->();
+        } else {
+            eval { Test::SerialVerify::wait_for { $again->() } $command };
+        }
+
+        is($code, 0, 'curl');
         like($got, qr/\A$pattern\z/s, $command);
     }
+
+    return;
+}
+
+
+subtest 'a pack at the counter' => sub {
+    $sv->product('09506000134352', company => 'acme');
+    $sv->pack_row('09506000134352', 'A1', lot => 'L1', expiry => '2030-12-31');
+    my $key = $sv->pharmacy('IT');
+
+    Test::SerialVerify::wait_for { $sv->get('/01/09506000134352', key => $key, nginx => 'readme')->{status} == 422 } 'the key';
+    examples('A pack at the counter', 2, KEY => $key);
+};
+
+
+# The same with what conf/nginx.conf adds for the role api, and the commands.
+subtest 'from the line to a recall' => sub {
+    my %key = (KEY => $sv->pharmacy('IT'), map { $_->[0] => $sv->actor($_->[1], company => $_->[2])->{key} }
+        ['MAKER', 'manufacturer', 'acme'], ['TRADE', 'wholesaler', 'trade']);
+
+    $sv->stop('readme');
+    delete $sv->{port}{readme};
+    $sv->{port}{nginx} = $port;
+    $sv->start_nginx(api => 1);
+    $sv->start_worker($sv->api_settings, roles => 'ingest, relay, housekeeping, api', audit_key => undef);
+    Test::SerialVerify::wait_for { $sv->api_listens } 'the role api';
+    Test::SerialVerify::wait_for { $sv->get('/01/09506000134352', key => $key{TRADE})->{status} == 422 } 'the keys';
+
+    examples('From the line to a recall', 9, %key);
+
+    my ($commands) = section($readme, 'From the line to a recall') =~ /What a person does with the worker:\n\n((?:    .*\n)+)/;
+    my @commands = $commands =~ /^    serial-verify-worker (.*?)(?: {2,}#.*)?$/mg;
+    my $program  = $sv->program('serial-verify-worker');
+    my $conf     = $sv->base . '/worker.conf';
+
+    is(scalar @commands, 8, 'commands');
+
+    for my $command (@commands) {
+        my $said = qx(cd '$home' && '$program' -c '$conf' $command 2>&1);
+
+        is($?, 0, $command) or diag($said);
+        $sv->worker_conf($sv->api_settings, audit_key => "$home/audit.key") if $command =~ /^audit key/;
+    }
+
+    like(Test::SerialVerify::slurp("$home/l7.csv"), qr/^(?:.*\n){101}\z/, 'a hundred numbers');
 };
 
 $sv->done_testing;

@@ -348,11 +348,27 @@ make_secret()
     fi
 }
 
+# The key that signs the heads of the audit chain, and its public half.
+make_audit_key()
+{
+    local directory=$state/worker
+
+    if [ ! -s "$directory/audit.key" ]; then
+        ( umask 077; openssl genpkey -algorithm ed25519 -out "$directory/audit.key.new" )
+        openssl pkey -in "$directory/audit.key.new" -pubout -out "$directory/audit.pub"
+        if is_root; then
+            chown "$(server_user):" "$directory/audit.key.new"
+        fi
+        mv "$directory/audit.key.new" "$directory/audit.key"
+    fi
+}
+
 up_worker()
 {
     local conf=$state/worker/worker.conf changed=no
 
     make_secret
+    make_audit_key
 
     if place "$SV_BUILD/serial-verify-worker" serial-verify-worker; then changed=yes; fi
 
@@ -361,7 +377,7 @@ up_worker()
         inbox="$state/inbox" done="$state/inbox/done" rejected="$state/inbox/rejected" \
         log= pid_file= roles="ingest, relay, housekeeping, api" api_listen="unix:$sockets/api.sock" \
         api_postgres="host=$sockets dbname=sv user=sv_api" api_secret="$state/worker/api-secret" \
-        capture_dir="$state/capture" | write_changed "$conf"
+        capture_dir="$state/capture" audit_key="$state/worker/audit.key" audit_heads="$state/worker/audit-heads" | write_changed "$conf"
     then
         changed=yes
     fi

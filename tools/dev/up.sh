@@ -26,4 +26,15 @@ up_main()
     build_all plain
     stack_up
     good "Running at $base_url"
+    cat <<END
+
+  nginx        $base_url (status: $base_url/status)
+  worker       $state/bin/serial-verify-worker -c $state/worker/worker.conf COMMAND (--help)
+  PostgreSQL   psql -h $sockets -U postgres sv
+  Redis        redis-cli -s $sockets/redis.sock
+  files        $state/inbox: what is moved there is loaded
+  logs         $state/{nginx,worker,postgres,redis}/error.log
+
+./dev status says what runs, ./dev demo walks through it, ./dev down stops it.
+END
 }
