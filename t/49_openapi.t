@@ -212,6 +212,14 @@ $sv->sql(q{insert into sv.lot_declaration (gtin, lot, at, packs, location_id)
     select ?, 'LOT7', '2026-11-01 10:20:30.456Z', 0, location_id from sv.location where role = 'manufacturer'}, $gtin);
 $sv->sql(q{insert into sv.audit (gtin, at, audit_id, location_id, version, changed, kind, operation, serial, reason)
     values (?, ?, '6c1f2c3e-1111-4a5b-8c0d-1f2e3d4c5b6a', ?, 2, true, 'operation', 'supply', 'SOLD1', 'ok')}, $gtin, $since, $there->{id});
+my @events = ({action => 'ADD', bizStep => 'commissioning', epcList => [map { "https://id.gs1.org/01/0$gtin/21/BOX$_" } 1, 2],
+        ilmd => {lotNumber => 'LOT8', itemExpirationDate => '2030-12-31'}},
+    {type => 'AggregationEvent', action => 'ADD', bizStep => 'packing', parentID => 'https://id.gs1.org/00/095060000000000015',
+        childEPCs => [map { "https://id.gs1.org/01/0$gtin/21/BOX$_" } 1, 2]});
+my ($loaded, $why) = $sv->command('load-file', $sv->write_file('box.json', JSON::PP::encode_json({type => 'EPCISDocument', schemaVersion => '2.0',
+    creationDate => '2026-11-01T00:00:00Z', epcisBody => {eventList => [map { {type => 'ObjectEvent', eventTime => '2026-11-01T10:00:00Z',
+        eventTimeZoneOffset => '+00:00', %{$_}} } @events]}})));
+is($loaded, 0, 'a box') or diag($why);
 $sv->start_api;
 $sv->start_nginx(verify => {deadline => '5s'}, api => 1);
 

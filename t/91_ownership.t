@@ -366,6 +366,14 @@ subtest 'containers' => sub {
     is_deeply([$mixed->{status}, sort map { $_->{epc} } @{$mixed->{json}{items}}], [200, sort { $a cmp $b } sscc(42), epc('B3', $own)], 'of a mixed pallet its own is told')
         or diag($mixed->{body});
     is_deeply([@{$mixed->{json}}{qw(packs containers)}], [1, 1], 'and counted');
+
+    my ($token, @paged) = ('');
+    for (1 .. 4) {
+        my $page = ask($bolt, 'GET', '/containers?perPage=1&epc=' . escape(sscc(40)) . $token)->{json};
+        push @paged, map { $_->{epc} } @{$page->{items}};
+        $token = '&nextPageToken=' . escape($page->{nextPageToken} // last);
+    }
+    is_deeply([sort { $a cmp $b } @paged], [sort { $a cmp $b } sscc(42), epc('B3', $own)], 'page by page, too');
     is(ask($bolt, 'POST', '/containers', {epc => sscc(40), operation => 'destroy'}, 'Idempotency-Key' => 'mixed')->{json}{changed}, 1, 'and destroyed');
     is($sv->sql(q{select state from sv.pack where gtin = ? and serial = 'M1'}, $gtin), 'active', 'the others are not');
 

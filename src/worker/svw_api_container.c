@@ -90,12 +90,12 @@ svw_container_get(svw_api_request_t *rq)
 
     wrong = svw_container_start(&c, rq, svw_api_query(rq, "epc"));
     if (wrong != NULL) {
-        return svw_api_problem(rq, 400, "epc_invalid", "epc", "epc %s", wrong);
+        return svw_api_problem(rq, 400, "epc_invalid", "epc", "%s", wrong);
     }
 
     wrong = svw_container_after(&c, svw_api_query(rq, "nextPageToken"));
     if (wrong != NULL) {
-        return svw_api_problem(rq, 400, "value_invalid", "nextPageToken", "nextPageToken %s", wrong);
+        return svw_api_problem(rq, 400, "value_invalid", "nextPageToken", "%s", wrong);
     }
 
     limit = SVW_CONTAINER_PAGE;
@@ -167,7 +167,7 @@ svw_container_post(svw_api_request_t *rq)
 
     if (wrong != NULL) {
         json_decref(order);
-        return svw_api_problem(rq, 400, "epc_invalid", "epc", "epc %s", wrong);
+        return svw_api_problem(rq, 400, "epc_invalid", "epc", "%s", wrong);
     }
 
     if (svw_container_order(rq, order, &work) != 0) {
@@ -229,7 +229,7 @@ svw_container_start(svw_container_t *c, svw_api_request_t *rq, const char *text)
     *c = (svw_container_t) { .rq = rq };
 
     if (text == NULL) {
-        return "is missing: name the container by its SSCC, a Digital Link, a URN or what the scanner sent";
+        return "epc is missing: name the container by its SSCC, a Digital Link, a URN or what the scanner sent.";
     }
 
     wrong = svw_scan_item((sv_span_t) { (const uint8_t *) text, strlen(text) }, &scanned);

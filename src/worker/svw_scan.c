@@ -24,7 +24,7 @@ svw_scan_item(sv_span_t text, svw_scanned_t *scanned)
     *scanned = (svw_scanned_t) { 0 };
 
     if (text.len == 0 || text.len > SVW_SCAN_LONGEST) {
-        return "is empty or too long; send a Digital Link, a URN, (01)..(21).., a scan or an SSCC";
+        return "It is empty or too long: send a Digital Link, a URN, (01)..(21).., a scan or an SSCC.";
     }
 
     error = svw_scan_parse(text, scan, buf, &data);      /* elements point into both */
@@ -44,7 +44,7 @@ svw_scan_item(sv_span_t text, svw_scanned_t *scanned)
     serial = sv_gs1_get(&data, 21);
 
     if (gtin == NULL || serial == NULL) {
-        return "names no item: it needs a GTIN (01) with a serial (21), or an SSCC (00)";
+        return "It names no item: a GTIN (01) with a serial (21), or an SSCC (00), is needed.";
     }
 
     scanned->gtin = sv_gs1_gtin(*gtin);
