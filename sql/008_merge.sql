@@ -1282,6 +1282,17 @@ begin atomic
 end;
 
 
+-- What feeds say became of an item; null: nothing.
+create function sv.ended_state(p_gtin bigint, p_serial text)
+returns sv.pack_state
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select e.state
+  from sv.end_of(p_gtin, p_serial, case when sv.setting_integer('recommission') = 1 then sv.commissioned_at(p_gtin, p_serial) end) e
+$$;
+
+
 -- What became of packs, by the facts that are there: called by whoever brought
 -- one, under the locks of their GTINs.  How many changed.
 --

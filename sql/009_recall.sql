@@ -203,7 +203,8 @@ $$;
 
 -- As in 003_operate.sql, and: recalls that name the serial count like those of
 -- its lot (the earlier of both stands); an outcome recalled or withdrawn tells
--- why (reference).
+-- why (reference).  What a feed ended is not made active by an undo: a fact that
+-- was not stronger than the counter's (sv.settle) is there all the same.
 drop function sv.operate(bigint, text, text, date, text, text, integer, text, text, text, timestamptz, text, uuid, text);
 
 create function sv.operate(
@@ -254,6 +255,7 @@ declare
   v_stored     sv.idempotency;
   v_pack       sv.pack;
   v_ref        record;
+  v_ended      sv.pack_state;                             -- by what feeds say
   v_recall     sv.recall;                                 -- the one that counts: of the lot, or of the serial
 begin
   if v_operation = 'undo' then
@@ -400,8 +402,18 @@ begin
     code := v_ref.code;
     v_alert := v_ref.alert;
 
+    if v_operation = 'undo' and v_ref.next_state is not null then
+      v_ended := sv.ended_state(p_gtin, p_serial);
+    end if;
+
     if v_operation = 'undo' and v_ref.next_state is not null and sv.undo_too_late(v_pack.since, v_when) then
       reason := 'undo_too_late';
+
+    elsif v_operation = 'undo' and v_ref.next_state is not null and v_ended is not null then
+      -- it would be what a feed said meanwhile, and that is not taken back here
+      select t.reason, t.code, t.alert into reason, code, v_alert
+      from sv.transition t
+      where t.operation = 'undo' and t.of = v_of and t.state = v_ended and not t.same_location;
 
     elsif v_ref.next_state is not null then
       v_pack.state := v_ref.next_state;
