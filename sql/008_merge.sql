@@ -38,7 +38,10 @@ from sv.load_event e;
 
 drop table sv.load_event;
 
-alter table sv.load drop constraint load_digest_key, add constraint load_content unique (digest, company, whole);
+-- A partial load that is repeated becomes another one: what was merged and audited
+-- under its number stays as it is.
+alter table sv.load drop constraint load_digest_key, add column repeated boolean not null default false;
+create unique index load_content on sv.load (digest, company, whole) where not repeated;
 alter table sv.load_error add column quarantined boolean not null default false;
 
 -- Where an attempt began that is not over yet: events of this load claimed
@@ -80,8 +83,10 @@ create table sv.overruled (
 --   file     all of it is loaded, but it is not known to be moved out of the inbox
 --   skip     it was loaded before, without anything rejected
 -- A file of which something was rejected is loaded again when it is delivered
--- again: the cause, such as an unknown product, may be gone.  The same content
--- of another company, or to be captured all or nothing, is another load.
+-- again: the cause, such as an unknown product, may be gone.  Its lots may get
+-- packs of events that were left away, so it is another load when it has events.
+-- The same content of another company, or to be captured all or nothing, is
+-- another load, too.
 drop function sv.load_begin(bytea, text, text, bigint, text);
 
 create function sv.load_begin(
@@ -104,14 +109,22 @@ declare
   v_now   timestamptz := transaction_timestamp();
   v_load  sv.load;
 begin
-  select l.* into v_load from sv.load l where l.digest = p_digest and l.company = p_company and l.whole = p_whole for update;
+  select l.* into v_load
+  from sv.load l
+  where l.digest = p_digest and l.company = p_company and l.whole = p_whole and not l.repeated
+  for update;
 
-  if not found then
+  if found and v_load.state = 'partial' and exists (select from sv.event v where v.load_id = v_load.load_id) then
+    update sv.load l set repeated = true, filed = true where l.load_id = v_load.load_id;
+    v_load := null;
+  end if;
+
+  if v_load.load_id is null then
     insert into sv.load (load_id, digest, file, format, state, phase, host, started_at, updated_at, begun_at, bytes_total,
       feed, company, whole)
     values (nextval('sv.load_number')::integer, p_digest, p_file, p_format, 'loading', 'reading', p_host, v_now, v_now, v_now, p_bytes,
       p_feed, p_company, p_whole)
-    on conflict (digest, company, whole) do nothing
+    on conflict (digest, company, whole) where not repeated do nothing
     returning * into v_load;
 
     if found then
@@ -120,7 +133,10 @@ begin
       return;
     end if;
 
-    select l.* into strict v_load from sv.load l where l.digest = p_digest and l.company = p_company and l.whole = p_whole for update;
+    select l.* into strict v_load
+    from sv.load l
+    where l.digest = p_digest and l.company = p_company and l.whole = p_whole and not l.repeated
+    for update;
   end if;
 
   load_begin.load_id := v_load.load_id;
@@ -276,6 +292,124 @@ end
 $$;
 
 
+-- Is a session at work on this load?
+create function sv.load_working(p_load_id integer)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (
+    select
+    from sv.load_stage s
+      join pg_stat_get_activity(null) a on a.pid = s.pid
+    where s.load_id = p_load_id and not s.free and s.pid <> pg_backend_pid())
+$$;
+
+
+-- Events of this file that another load claimed and did not merge: it was
+-- interrupted, and its file may never come back.  They are this load's then, by
+-- sv.stage_claim.  Of a load that is under way nobody knows yet whether it will
+-- come to them: 40001, once more.  An event that it merged in part stays its own:
+-- 55000, its file is needed.
+create function sv.stage_orphans(p_load_id integer, p_stage text)
+returns table (event integer, load_id integer, own integer)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  v_loads  integer[];
+  v_other  record;
+  v_bad    bigint[];
+begin
+  execute format(
+    'select array_agg(distinct k.load_id)
+     from sv.%1$s_event e
+       join sv.event k on k.identity = e.identity
+       join sv.load l on l.load_id = k.load_id
+       join sv.load b on b.load_id = $1
+     where e.old is null and e.error is null and k.facts = e.facts and k.load_id <> $1 and not sv.event_declared(k)
+       and l.state = ''loading'' and k.at >= coalesce(l.begun_at, l.started_at) and b.company in ('''', l.company)', p_stage)
+  into v_loads
+  using p_load_id;
+
+  if v_loads is null then
+    return;
+  end if;
+
+  -- none of them begins again meanwhile, or ends
+  perform
+  from sv.load l
+  where l.load_id = any (v_loads)
+  order by l.load_id
+  for no key update;
+
+  select l.load_id, l.file into v_other
+  from sv.load l
+  where l.load_id = any (v_loads) and l.state = 'loading' and sv.load_working(l.load_id)
+  order by l.load_id
+  limit 1;
+
+  if found then
+    raise exception 'load %, of "%", has some of the same events and is not done', v_other.load_id, v_other.file using errcode = '40001';
+  end if;
+
+  -- what this load may not name is not taken over
+  select array_agg(g.gtin) into v_bad
+  from sv.load b
+    cross join sv.stage_gtins(p_stage) g
+  where b.load_id = p_load_id and sv.gtin_refused(g.gtin, b.company, g.packs > 0) is not null;
+
+  for v_other in execute format(
+    'with same as materialized (
+       select min(e.event) as event, k.load_id, k.event as own, l.file
+       from sv.%1$s_event e
+         join sv.event k on k.identity = e.identity
+         join sv.load l on l.load_id = k.load_id
+       where e.old is null and e.error is null and k.facts = e.facts and k.load_id = any ($1) and not sv.event_declared(k)
+         and l.state = ''loading'' and k.at >= coalesce(l.begun_at, l.started_at)
+         and (e.parent_gtin = any ($2)) is not true
+       group by k.load_id, k.event, l.file
+     ), lots as (
+       select m.event, bool_or(t.load_id is not null) as some, bool_or(t.load_id is null) as lacking
+       from same m
+         join sv.%1$s s on s.event = m.event
+         left join sv.load_lot t on t.gtin = s.gtin and t.lot = s.lot and t.load_id = m.load_id
+       group by m.event
+     ), refused as (
+       select s.event from sv.%1$s s where s.gtin = any ($2)
+       union
+       select x.event from sv.%1$s_epc x where x.gtin = any ($2)
+     ), judged as (
+       select m.*, coalesce(o.some, false) as some, coalesce(o.lacking, false) as lacking,
+         m.event in (select x.event from sv.%1$s_epc x) as members,
+         exists (select from sv.event_told t where t.load_id = m.load_id and t.event = m.own)
+           or exists (select from sv.event_epc x where x.load_id = m.load_id and x.event = m.own)
+           or exists (select from sv.item_end x where x.load_id = m.load_id and x.event = m.own) as told
+       from same m
+         left join lots o on o.event = m.event
+       where m.event not in (select r.event from refused r where r.event is not null)
+     )
+     select j.*
+     from judged j
+     where not (j.some or j.told) or j.lacking or j.members and not j.told
+     order by j.event', p_stage)
+  using v_loads, v_bad
+  loop
+    if v_other.some or v_other.told then
+      raise exception 'load %, of "%", was interrupted within its event %, which is in this file, too: deliver that file again',
+        v_other.load_id, v_other.file, v_other.own using errcode = '55000';
+    end if;
+
+    event := v_other.event;
+    load_id := v_other.load_id;
+    own := v_other.own;
+    return next;
+  end loop;
+end
+$$;
+
+
 -- All is staged: takes events away that were loaded before, and lists the lots.
 -- `reused' are events that nothing may come of: sv.stage_reused tells why.
 --
@@ -297,8 +431,9 @@ set default_statistics_target = 10                        -- how many rows there
 as $$
 #variable_conflict use_column
 declare
-  v_load  sv.load;
-  v_some  boolean;
+  v_load     sv.load;
+  v_some     boolean;
+  v_orphans  integer[];
 begin
   perform sv.stage_check(p_stage);
 
@@ -327,6 +462,8 @@ begin
     end if;
 
     if v_some then
+      v_orphans := array(select o.event from sv.stage_orphans(p_load_id, p_stage) o);
+
       execute format(
         'update sv.%1$s_event e
          set old = true, wrong = w.wrong
@@ -339,10 +476,10 @@ begin
                      window w as (partition by x.identity, x.error is not null order by x.event)) n
                  left join sv.event k on k.identity = n.identity
                where n.place > 1
-                 or k.identity is not null and (k.load_id <> $1 or k.at < $2)
+                 or k.identity is not null and (k.load_id <> $1 or k.at < $2) and n.event <> all ($3)
                    and (n.declared and k.error is not null or not n.declared and not sv.event_declared(k))) w
          where e.event = w.event', p_stage)
-      using p_load_id, coalesce(v_load.begun_at, v_load.started_at);
+      using p_load_id, coalesce(v_load.begun_at, v_load.started_at), v_orphans;
     end if;
 
     if v_load.company <> '' then
@@ -746,6 +883,15 @@ begin
     if v_some then
       raise exception 'an event was declared an error while it came' using errcode = '40001';
     end if;
+
+    -- of loads that do not go on
+    execute format(
+      'update sv.event k
+       set load_id = $1, event = e.event, line = e.line, at = $2
+       from sv.stage_orphans($1, $3) o
+         join sv.%1$s_event e on e.event = o.event
+       where k.load_id = o.load_id and k.event = o.own', p_stage)
+    using p_load_id, v_now, p_stage;
 
     -- what has no row of ours: an event that lost its race, or a declaration of error about another row
     execute format(
@@ -2572,6 +2718,11 @@ begin
          nullif(l.company, '''')
        from sv.%1$s_quarantine q
          join sv.load l on l.load_id = $1
+       where not exists (
+         select
+         from sv.load o
+           join sv.quarantine x on x.load_id = o.load_id and x.event = q.event
+         where o.digest = l.digest and o.company = l.company and o.whole = l.whole and o.repeated)
        order by q.event
        on conflict (load_id, event) do nothing', p_stage)
     using p_load_id, v_now;
