@@ -10,7 +10,9 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
 
+use List::Util qw(shuffle);
 use Test::More;
+use Time::HiRes qw(time);
 
 use Test::SerialVerify;
 use Test::SerialVerify::Facts;
@@ -154,6 +156,94 @@ subtest 'an event that was merged in part' => sub {
     $facts->load(\@event, name => 'in part');
     $facts->load([@event, told('commissioning', ['A2'])], name => 'other');
     is($sv->sql('select count(*) from sv.pack'), 3, 'then all is there');
+};
+
+subtest 'a plain day of a line' => sub {
+    my @serials = map { sprintf 'D%03d', $_ } 1 .. 60;
+    my @rejects = @serials[3, 17, 42];
+    my %gone    = map { $_ => 1 } @rejects, 'D011';
+    my @good    = grep { !$gone{$_} } @serials;
+    my $n       = 0;
+    my $time    = sub { $n++; return sprintf '2026-11-01T%02d:%02d:00Z', 8 + $n / 60, $n % 60 };
+    my $wrong   = told('packing', [@good[0 .. 9]], parent => $sscc[0], time => '2026-11-01T23:00:00Z', id => 'clock');
+
+    my @line = (
+        (map { told('commissioning', [@serials[$_ * 10 .. $_ * 10 + 9]], time => $time->()) } 0 .. 5),
+        told('commissioning', [@sscc], container => 1, time => $time->()),
+        (map { told('decommissioning', [$_], time => $time->()) } @rejects),
+        told('sampling', ['D011'], time => $time->()),
+    );
+    # a clock that was wrong is put right
+    my @corrected = ($wrong, {%{$wrong}, error => {reason => 'incorrect_data', corrective => ['clock 2']}}, {%{$wrong}, id => 'clock 2', time => $time->()});
+    my @packed = (
+        (map { told('packing', [@good[$_ * 10 .. $_ * 10 + 9]], parent => $sscc[$_], time => $time->()) } 1 .. 4),
+        told('packing', [@sscc[0 .. 4]], parent => $sscc[9], time => $time->()),
+        # a case is opened, a pack changed, and packed again elsewhere
+        told('unpacking', [$sscc[4]], parent => $sscc[9], time => $time->()),
+        told('unpacking', [], parent => $sscc[4], time => $time->()),
+        told('packing', [@good[40 .. 49]], parent => $sscc[5], time => $time->()),
+        told('packing', [$sscc[5]], parent => $sscc[9], time => $time->()),
+        told('shipping', [$sscc[9]], time => $time->()),
+    );
+
+    my $deliver = sub {
+        my (@files) = @_;
+
+        $facts->load($_, name => 'day ' . ++$n) for @files;
+        $facts->unpark;
+    };
+
+    for my $name ('in order', 'late commissioning', 'in other batches, twice') {
+        $facts->forget;
+
+        if ($name eq 'in order') {
+            $deliver->(\@line, \@corrected, \@packed);
+        } elsif ($name eq 'late commissioning') {
+            $deliver->(\@packed, \@corrected, \@line);
+        } else {
+            $deliver->(map { [$_] } @line, @packed[0 .. 3]);
+            $deliver->([@line, @corrected], [@corrected, @packed], [shuffle(@line, @packed)]);
+        }
+
+        is(join(' ', $sv->sql('select array_agg(distinct rule) from sv.finding') // ''), '', "$name: no finding");
+        is($sv->sql('select count(*) from sv.parked'), 0, "$name: nothing waits");
+        is($sv->sql(q{select count(*) from sv.pack where state = 'active'}), 56, "$name: what is good is active");
+        is($sv->sql('select count(*) from sv.contents(0, ?, now())', $sscc[9]), 55, "$name: five cases with 50 packs");
+        is($sv->sql(q{select count(*) from sv.audit where kind = 'operation' or changed and serial is not null}), 4, "$name: one change for each pack that was taken out");
+    }
+};
+
+subtest 'what gateways answer' => sub {
+    $facts->forget;
+    $sv->start_redis;
+    $sv->start_worker(roles => 'relay');
+    $sv->start_nginx;
+
+    my $key    = $sv->pharmacy('IT');
+    my @events = map { told('commissioning', ["G$_"], id => "made G$_") } 1 .. 4;
+    my $reason = sub { my ($serial) = @_; return $sv->get($sv->link_to($gtin, $serial, lot => 'L1', expiry => '301231'), key => $key)->{json}{reason} // 'none' };
+    my $within = sub {
+        my ($is, $serial, $what) = @_;
+
+        my $begin = time;
+        eval { Test::SerialVerify::wait_for { $reason->($serial) eq $is } $is, 20 };
+        is($reason->($serial), $is, $what);
+        cmp_ok(time - $begin, '<', 2, "$what: within two seconds");
+    };
+
+    $facts->load([@events, told('packing', ['G3'], parent => $sscc[0])]);
+    $within->('ok', "G$_", "G$_ is genuine") for 1 .. 4;
+    ok(scalar(@{[$sv->redis->keys("*:G$_")]}), "and G$_ is cached") for 1 .. 4;
+
+    $facts->load([told('decommissioning', ['G1'])]);
+    $within->('destroyed', 'G1', 'rejected');
+    $facts->load([{%{$events[1]}, error => {reason => 'did_not_occur'}}]);
+    $within->('serial_unknown', 'G2', 'never made');
+    is_deeply([$sv->redis->keys('*:G2')], [], 'nothing is cached of it');
+    $facts->load([told('destroying', [$sscc[0]], time => '2026-11-02T08:00:00Z')]);
+    $within->('destroyed', 'G3', 'destroyed with its container');
+    $facts->load([told('commissioning', ['G2'], id => 'made again')]);
+    $within->('ok', 'G2', 'made after all');
 };
 
 $sv->done_testing;
