@@ -767,6 +767,7 @@ declare
   v_all   bigint;
   v_bad   bigint[];
   v_some  boolean;
+  v_work  boolean;
 begin
   perform sv.stage_check(p_stage);
 
@@ -854,7 +855,12 @@ begin
     using p_load_id, p_stage, v_load.company, v_now;
   end if;
 
-  execute format('select count(*), count(e.error) > 0 from sv.%s_event e where e.old is null', p_stage) into v_all, v_some;
+  execute format(
+    'select count(*), count(e.error) > 0,
+       count(e.error) > 0 or count(e.parent_serial) > 0 or exists (select from sv.%1$s_epc)
+     from sv.%1$s_event e
+     where e.old is null', p_stage)
+  into v_all, v_some, v_work;
 
   -- An event that nobody has is inserted without looking for conflicts: half of
   -- the cost.  When somebody has it all the same, it is undone and done with looking.
@@ -915,21 +921,23 @@ begin
     using p_load_id;
   end if;
 
-  -- declarations of error come last, each a piece of its own
-  execute format(
-    'insert into sv.%1$s_work (n, event, members, declares, rule)
-     select row_number() over (order by w.declares, w.event)::integer, w.event, w.members, w.declares, w.rule
-     from (
-       select e.event, coalesce(m.n, 0) as members, k.identity is null as declares,
-         coalesce(r.step, case when e.kind = ''aggregation'' and e.action in (''add'', ''delete'') then ''packing'' end) as rule
-       from sv.%1$s_event e
-         left join (select x.event, count(*)::integer as n from sv.%1$s_epc x group by x.event) m on m.event = e.event
-         left join sv.event k on k.load_id = $1 and k.event = e.event and k.identity = e.identity
-         left join sv.step_rule r on r.step = e.step and r.action = e.action
-       where e.old is null and (m.n is not null or e.parent_serial is not null or e.error is not null and e.taken is null)
-     ) w', p_stage)
-  using p_load_id;
-  get diagnostics work = row_count;
+  if v_work then
+    -- declarations of error come last, each a piece of its own
+    execute format(
+      'insert into sv.%1$s_work (n, event, members, declares, rule)
+       select row_number() over (order by w.declares, w.event)::integer, w.event, w.members, w.declares, w.rule
+       from (
+         select e.event, coalesce(m.n, 0) as members, k.identity is null as declares,
+           coalesce(r.step, case when e.kind = ''aggregation'' and e.action in (''add'', ''delete'') then ''packing'' end) as rule
+         from sv.%1$s_event e
+           left join (select x.event, count(*)::integer as n from sv.%1$s_epc x group by x.event) m on m.event = e.event
+           left join sv.event k on k.load_id = $1 and k.event = e.event and k.identity = e.identity
+           left join sv.step_rule r on r.step = e.step and r.action = e.action
+         where e.old is null and (m.n is not null or e.parent_serial is not null or e.error is not null and e.taken is null)
+       ) w', p_stage)
+    using p_load_id;
+    get diagnostics work = row_count;
+  end if;
 
   if seen > 0 then
     update sv.load l set events_seen = l.events_seen + stage_claim.seen where l.load_id = p_load_id;
