@@ -137,6 +137,12 @@ subtest 'the configuration' => sub {
     $check->("postgres = host=/nowhere dbname=sv\n", 2, qr/postgres: .*No such file/, 'PostgreSQL is not there');
     $check->($good =~ s/sv_worker/sv_gateway/r, 2, qr/permission denied.*is this the role sv_worker/, 'another role');
     $check->('x' x 5000, 2, qr/:1: the line is too long/, 'a long line');
+    $check->("${good}\n[feed l7]\n\ninbox = $base/none\n", 2, qr/worker\.conf:5: inbox ".*": No such file/, 'the inbox of a feed');
+    $check->("${good}inbox = $base\ndone = $base/none/done\n", 2, qr/worker\.conf:3: done ".*": its directory does not exist/, 'a directory that cannot be made');
+    $check->("${good}log = $base/none/log\npid_file = $base/none/pid\n", 2, qr/:2: log ".*": its directory .*\n.*:3: pid_file ".*": its directory/, 'log and pid file');
+    $check->("${good}api_listen = unix:$base/none/api.sock\n", 2, qr/:2: api_listen ".*": its directory does not exist/, 'a socket nowhere');
+    $check->("${good}inbox = $base\n" . 'push_url = https://x/' . "\n", 0, qr/^note: .*:3: push_url is set, but "roles" names no role that uses it\n.*ok$/, 'a role that is not named');
+    $check->($good, 0, qr/^note: .*the role ingest needs "inbox".* leave ingest out of "roles"\n.*ok$/, 'nothing to ingest');
     fails(2, qr/the role ingest needs "inbox"/, 'run') if $sv->write_file('worker.conf', $good);
     fails(2, qr/no such role "king"/, 'run', '--role', 'king');
 

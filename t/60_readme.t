@@ -128,6 +128,23 @@ subtest 'defaults' => sub {
 };
 
 
+subtest 'maps' => sub {
+    my $tables = text_of('docs/architecture.md');
+    my %table  = map { $_ => 1 } map { text_of(s{^\Q$root/\E}{}r) =~ /^create table (sv\.[a-z_]+)/mg } glob "$root/sql/*.sql";
+
+    delete @table{qw(sv.audit_default sv.finding_default)};
+    delete @table{map { text_of(s{^\Q$root/\E}{}r) =~ /^drop table (sv\.[a-z_]+)/mg } glob "$root/sql/*.sql"};
+    like($tables, qr/`\Q$_\E`/, "docs/architecture.md: $_") for sort keys %table;
+
+    my ($map) = text_of('src/worker/svw.h') =~ m{^(/\*.*?\*/)}ms;
+    my @files = map { m{([^/]+)\.c$} } glob "$root/src/worker/*.c";
+    my %named = map { $_ => 1 } $map =~ /\b(svw_\w+)/g;
+
+    $named{"svw_api_container$_"} = 1 for $map =~ /svw_api_container \((_\w+), (_\w+)\)/;
+    ok($named{$_}, "src/worker/svw.h: $_") for grep { $_ ne 'svw' } @files;
+};
+
+
 my $sv   = Test::SerialVerify->new;
 my $port = $sv->port;
 my $home = $sv->directory('readme');

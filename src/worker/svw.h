@@ -5,33 +5,57 @@
  * instant and started again without loss or double effect, because what it
  * did is in the same PostgreSQL transaction as the note that it was done.
  *
- *   svw_main       command line              svw_supervise   processes of the roles
- *   svw_conf       configuration file        svw_log         log
- *     svw_conf_set   values                    svw_conf_feed   sections of feeds
+ * Everywhere
+ *   svw_main       command line              svw_supervise   processes of the roles, signals
+ *   svw_conf       configuration file (svw_conf_set: values, svw_conf_feed: sections of feeds)
  *   svw_db         PostgreSQL                svw_redis       Redis
- *   svw_ingest     the role: one file after the other
- *   svw_inbox*       which files are complete, claiming and moving them
- *   svw_filing       reports, and out of the inbox  svw_sync         waiting for the disk
- *   svw_capture      what came by POST /epcis/capture
- *   svw_quarantine*  what a person decides on events that cannot be read without guessing
- *   svw_load         one file: stage, merge, report
- *   svw_feed_csv     CSV -> items            svw_feed_json   EPCIS JSON-LD -> items
- *     svw_format       which of them           svw_feed_xml    EPCIS XML (svw_xml_*: its names and places)
- *     svw_json_*       its names and prefixes
- *     svw_event        one EPCIS event, collected   svw_spool   what does not fit in memory
- *       svw_event_judge  what it says, or what is wrong with it   svw_event_load   its rows
- *       svw_event_content  what is kept in quarantine   svw_detail, svw_form   what is kept besides
- *       svw_epc, svw_step  identifiers, words   svw_set         items that come twice
- *     svw_dialect      where lots, expiries and markets stand in real feeds
- *     svw_item         checks of one item      svw_fault        what is wrong, listed and counted
- *   svw_stage        rows -> staging tables (svw_copy: as COPY reads them)
- *   svw_merge       staging table -> packs, lot by lot
- *   svw_report       report beside the file
- *   svw_relay      the role: outbox -> Redis, audit chain
- *   svw_housekeeping the role: partitions, purges
- *   svw_audit_*    signed heads of the audit chain, and its check (svw_audit.h)
- *   svw_pool       serial numbers for the lines    svw_reconcile   declared lots
- *   svw_cmd_*      commands for people       svw_status, svw_progress  what they see
+ *   svw_log        log                       svw_array       array literals
+ *   svw_scan       an item in any form       svw_atomic      a file that is there whole or not at all
+ *   svw_sync       waiting for the disk
+ *
+ * The role ingest: files -> packs and events
+ *   svw_ingest     one file after the other
+ *   svw_inbox      which files are complete, claiming and moving them (svw_inbox_file, svw_inbox_look)
+ *   svw_filing     reports, and out of the inbox   svw_report   the report beside the file
+ *   svw_capture    what came by POST /epcis/capture
+ *   svw_quarantine what a person decides on events that cannot be read without guessing (svw_quarantine_edit: puts one right)
+ *   svw_load       one file: stage, merge, report  svw_progress   how far it is
+ *   svw_format     what a file is
+ *   svw_feed_csv   CSV                       svw_feed_json   EPCIS JSON-LD (svw_json_event, svw_json_context: its names)
+ *   svw_feed_xml   EPCIS XML (svw_xml_event, svw_xml_name, svw_xml_extra: its names and places)
+ *   svw_event      one EPCIS event, collected
+ *     svw_event_judge    what it says, or what is wrong with it
+ *     svw_event_load     its rows            svw_event_content   what is kept in quarantine
+ *     svw_epc, svw_step  identifiers, words  svw_set      items that come twice
+ *     svw_detail, svw_form  what is kept besides   svw_spool   what does not fit in memory
+ *   svw_dialect    where lots, expiries and markets stand in real feeds
+ *   svw_item       checks of one item        svw_fault       what is wrong, listed and counted
+ *   svw_stage      rows -> staging tables (svw_copy: as COPY reads them)
+ *   svw_merge      staging tables -> packs, lot by lot, and events
+ *
+ * The roles relay, housekeeping, push
+ *   svw_relay      outbox -> Redis, audit chain
+ *   svw_housekeeping   partitions, purges, parked events    svw_reconcile   declared lots
+ *   svw_push       events to a receiver (svw_push_http: one request)
+ *   svw_out        what is told to others, in order          svw_epcis       written as EPCIS 2.0
+ *
+ * The role api, behind nginx
+ *   svw_api        the server                svw_api_thread  who carries requests out
+ *   svw_api_call   one request               svw_api_route   its target
+ *   svw_api_identity   who asks              svw_api_answer  answers and problems
+ *   svw_api_gtin   a GTIN in a target
+ *   svw_api_capture, svw_api_events, svw_api_export, svw_api_recall, svw_api_serials, svw_api_container (_move, _recall)   endpoints
+ *
+ * The audit chain
+ *   svw_audit_head, svw_audit_text   what is signed      svw_audit_sign, svw_audit_key, svw_audit_file   signing, key, file of heads
+ *   svw_audit_check, svw_audit_db, svw_audit_diagnose    the check, and what it names
+ *   svw_audit_export, svw_audit_import                   a chain that leaves the database, and its check
+ *
+ * Serial numbers: svw_pool (made at random), svw_serials (lists of them)
+ *
+ * Commands for people: svw_cmd (what they share), svw_status and one file each, svw_cmd_audit, svw_cmd_check, svw_cmd_export,
+ * svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_serials,
+ * svw_cmd_swap
  */
 
 #ifndef SVW_H
