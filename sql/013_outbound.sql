@@ -937,7 +937,7 @@ $$;
 
 -- GET /epcis/events, for sv_api: the history of an item from its commissioning
 -- on, in the order of time, then of recording.  A page of p_limit events behind
--- p_token; fewer: that was all.
+-- p_token; fewer: that was all, or the items of all but the last are 8 MB of text or more.
 -- 42501: a manufacturer sees what is its own; 22023: the token is none.
 create function sv.item_events(
   p_location  integer,
@@ -1018,26 +1018,31 @@ begin
   end if;
 
   return query
-  select encode(convert_to(concat_ws(' ', (a.e).event_ms, (a.e).at_ms, a.declared, (a.e).event_id), 'UTF8'), 'hex'), (a.e).*
+  select encode(convert_to(concat_ws(' ', (b.e).event_ms, (b.e).at_ms, b.declared, (b.e).event_id), 'UTF8'), 'hex'), (b.e).*
   from (
-    select c.e, c.declared from sv.item_commissions(p_gtin, p_serial) c
-    union all
-    select t.e, t.declared from sv.item_told(p_gtin, p_serial) t
-    union all
-    select o.e, (o.e).error is not null
-    from sv.audit d
-      cross join lateral (select sv.out_operation(d, v_location.company, p_location) as e) o
-    where d.gtin = p_gtin and d.serial = p_serial collate "C" and d.changed and d.kind = 'operation' and (o.e).event_id is not null
-    union all
-    select r, false from sv.item_recalls(p_gtin, p_serial) r
-  ) a
-  where (p_steps is null or (a.e).step = any (p_steps))
-    and (p_from is null or (a.e).event_ms >= sv.ms(p_from))
-    and (p_until is null or (a.e).event_ms < sv.ms(p_until))
-    and (v_after is null
-      or ((a.e).event_ms, (a.e).at_ms, a.declared, (a.e).event_id collate "C")
-        > (v_after[1]::bigint, v_after[2]::bigint, v_after[3]::boolean, v_after[4]))
-  order by (a.e).event_ms, (a.e).at_ms, a.declared, (a.e).event_id collate "C"
+    select a.e, a.declared, sum(octet_length((a.e).items)) over (
+      order by (a.e).event_ms, (a.e).at_ms, a.declared, (a.e).event_id collate "C" rows between unbounded preceding and 2 preceding) as bytes
+    from (
+      select c.e, c.declared from sv.item_commissions(p_gtin, p_serial) c
+      union all
+      select t.e, t.declared from sv.item_told(p_gtin, p_serial) t
+      union all
+      select o.e, (o.e).error is not null
+      from sv.audit d
+        cross join lateral (select sv.out_operation(d, v_location.company, p_location) as e) o
+      where d.gtin = p_gtin and d.serial = p_serial collate "C" and d.changed and d.kind = 'operation' and (o.e).event_id is not null
+      union all
+      select r, false from sv.item_recalls(p_gtin, p_serial) r
+    ) a
+    where (p_steps is null or (a.e).step = any (p_steps))
+      and (p_from is null or (a.e).event_ms >= sv.ms(p_from))
+      and (p_until is null or (a.e).event_ms < sv.ms(p_until))
+      and (v_after is null
+        or ((a.e).event_ms, (a.e).at_ms, a.declared, (a.e).event_id collate "C")
+          > (v_after[1]::bigint, v_after[2]::bigint, v_after[3]::boolean, v_after[4]))
+  ) b
+  where coalesce(b.bytes, 0) < 8 * 1024 * 1024
+  order by (b.e).event_ms, (b.e).at_ms, b.declared, (b.e).event_id collate "C"
   limit p_limit;
 end
 $$;

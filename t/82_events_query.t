@@ -223,6 +223,24 @@ for my $page (1 .. 3) {
 is(JSON::PP->new->canonical->encode(\@paged), JSON::PP->new->canonical->encode(\@events), 'the pages together are the whole');
 ok(!$next, 'the last has no next');
 
+# --- a container in which there was very much: pages end before perPage
+
+my $much = 999_999;
+$sv->sql(q{insert into sv.load (load_id, digest, file, format, state, phase, host, started_at, updated_at, bytes_total)
+    values (?, '\x00', 'much', 'x', 'loaded', 'done', 'x', now(), now(), 1)}, $much);
+$sv->sql(q{insert into sv.event (load_id, event, line, identity, facts, kind, action, step, event_time, at, parent_gtin, parent_serial, packs)
+    select ?, i, i, sha256(i::text::bytea), '\x00', 'aggregation', 'add', 'packing', timestamptz '2026-11-01T00:00:00Z' + i * interval '1 minute', now(), 0, ?, 5000
+    from generate_series(1, 50) i}, $much, sscc(77));
+$sv->sql(q{insert into sv.event_epc (gtin, load_id, event, line, serial)
+    select ?::bigint, ?, i, i, 'MUCHXX' || lpad(i::text, 6, '0') || lpad(j::text, 8, '0') from generate_series(1, 50) i, generate_series(1, 5000) j}, $gtin, $much);
+my $head = $sv->request('HEAD', '/epcis/events?perPage=1000&MATCH_anyEPC=' . sscc(77), key => $law->{key}, timeout => 60);
+is($head->{status}, 200, 'a container in which there was very much');
+cmp_ok($head->{headers}{'content-length'}, '<', 32 << 20, 'its page is of a bounded size');
+cmp_ok($head->{headers}{'content-length'}, '>', 8 << 20, 'and not empty');
+($target) = ($head->{headers}{link} // '') =~ /^<(.*)>; rel="next"$/;
+@paged = list($sv->get($target, key => $law->{key}, timeout => 60));
+is_deeply([map { $_->{eventTime} } @paged], ['2026-11-01T00:49:00.000Z', '2026-11-01T00:50:00.000Z'], 'the next has the rest');
+
 # --- filters
 
 is(words(list(ask($law, epc('P1'), EQ_bizStep => 'shipping'))), 'shipping', 'a step');

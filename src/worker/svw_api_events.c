@@ -18,6 +18,7 @@
 #define SVW_EVENTS_PAGES  1000
 #define SVW_EVENTS_TOKEN  4096
 #define SVW_EVENTS_STEPS  16
+#define SVW_EVENTS_BYTES  (8 * 1024 * 1024)     /* of items a page, then it ends; sv.item_events() does likewise */
 
 typedef struct {
     svw_scanned_t   item;
@@ -38,6 +39,7 @@ static int svw_events_steps(svw_api_request_t *rq, svw_events_t *events);
 static int svw_events_time(svw_api_request_t *rq, const char *name, char out[32]);
 static int svw_events_page(svw_api_request_t *rq, svw_events_t *events);
 static int svw_events_answer(svw_api_request_t *rq, svw_events_t *events, const PGresult *rows);
+static int svw_events_fit(const svw_events_t *events, const PGresult *rows);
 static int svw_events_document(FILE *out, const PGresult *rows, int n);
 static void svw_events_next(svw_api_request_t *rq, const svw_events_t *events, const char *token);
 static void svw_events_put(FILE *out, const char *name, const char *value);
@@ -263,10 +265,9 @@ svw_events_answer(svw_api_request_t *rq, svw_events_t *events, const PGresult *r
     char    *text;
     size_t   len;
 
-    n = PQntuples(rows);
+    n = svw_events_fit(events, rows);
 
-    if ((unsigned) n > events->page) {
-        n = (int) events->page;
+    if (n < PQntuples(rows)) {
         svw_events_next(rq, events, svw_col(rows, n - 1, "token"));
     }
 
@@ -294,6 +295,23 @@ svw_events_answer(svw_api_request_t *rq, svw_events_t *events, const PGresult *r
     free(text);
 
     return rc;
+}
+
+
+/* How many of the rows are this page. An event of a container may tell thousands of items. */
+static int
+svw_events_fit(const svw_events_t *events, const PGresult *rows)
+{
+    int     i, column;
+    size_t  bytes;
+
+    column = PQfnumber(rows, "items");
+
+    for (i = 0, bytes = 0; i < PQntuples(rows) && (unsigned) i < events->page && bytes < SVW_EVENTS_BYTES; i++) {
+        bytes += (size_t) PQgetlength(rows, i, column);
+    }
+
+    return i;
 }
 
 
