@@ -163,6 +163,52 @@ sub stage {
 }
 
 
+my %type = (object => 'ObjectEvent', aggregation => 'AggregationEvent', transaction => 'TransactionEvent');
+
+# An event as EPCIS 2.0 JSON, items as Digital Links.
+sub epcis {
+    my ($self, %told) = @_;
+
+    my %e = %{$self->event(%told)};
+    my $epc = sub {
+        my ($gtin, $serial) = $self->item($_[0]);
+        $serial =~ s/([^A-Za-z0-9_-])/sprintf '%%%02X', ord $1/ge;
+        return $gtin ? sprintf('https://id.gs1.org/01/%014d/21/%s', $gtin, $serial) : "https://id.gs1.org/00/$serial";
+    };
+    my @items = map { $epc->($_) } @{$e{items}};
+
+    return {
+        type => $type{$e{kind}}, action => uc $e{action}, bizStep => $e{step}, eventTime => $e{time}, eventTimeZoneOffset => '+00:00',
+        defined $e{id} ? (eventID => $e{id}) : (),
+        $e{kind} eq 'aggregation' ? (parentID => $epc->($e{parent}), childEPCs => \@items) : (epcList => \@items),
+        defined $e{lot} ? (ilmd => {'cbvmda:lotNumber' => $e{lot}, 'cbvmda:itemExpirationDate' => $e{expiry}}) : (),
+        $e{error} ? (errorDeclaration => {declarationTime => '2026-11-20T00:00:00Z', %{$e{error}}}) : (),
+    };
+}
+
+sub document {
+    my ($self, @events) = @_;
+
+    return $json->encode({type => 'EPCISDocument', schemaVersion => '2.0', creationDate => '2026-11-20T00:00:00Z',
+        '@context' => ['https://ref.gs1.org/standards/epcis/2.0.0/epcis-context.jsonld', {cbvmda => 'urn:epcglobal:cbv:mda'}],
+        epcisBody => {eventList => [map { $self->epcis(%{$_}) } @events]}});
+}
+
+
+# An SSCC with a right check digit.
+sub sscc {
+    my ($number) = @_;
+
+    my $text = sprintf '0950600%010d', $number;
+    my $sum  = 0;
+    my $w    = 1;
+
+    $sum += $_ * ($w = 4 - $w) for reverse split //, $text;
+
+    return $text . (10 - $sum % 10) % 10;
+}
+
+
 # Everything that was told and what follows from it, sorted, by table.  A pack that
 # is void, and what was a contradiction until one of both was declared an error, are as good as not there.
 my %table = (
