@@ -88,7 +88,7 @@ sub story {
             {step => 'packing', items => [some(2, @cases), some(1, @packs)], parent => one_of(@pallets)},
             {step => 'unpacking', items => [some(2, @packs)], parent => $case},
             {step => 'unpacking', parent => one_of(@cases, @pallets)},
-            {step => 'decommissioning', items => [some(1, @packs, 'never made')]},
+            {step => 'decommissioning', items => [some(1, @packs, 'never-made')]},
             {step => 'destroying', items => [one_of(@packs, @cases, @pallets)]},
             {step => 'sampling', items => [one_of(@packs)]},
             {step => 'dispensing', items => [one_of(@packs)]},
