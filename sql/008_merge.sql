@@ -279,6 +279,7 @@ begin
   execute format(
     'create unlogged table sv.%I (event integer not null, line bigint not null, gtin bigint not null, serial text collate "C" not null)
      with (autovacuum_enabled = false)', p_stage || '_epc');
+  execute format('create index on sv.%I (event)', p_stage || '_epc');
   execute format(
     'create unlogged table sv.%I (event integer not null, line bigint not null, packs integer not null, reason text not null,
        element text, value text, content text)
@@ -448,10 +449,6 @@ begin
     v_some := sv.stage_few(p_stage);
 
     if not v_some then
-      if not sv.stage_small(p_stage) then
-        execute format('create index on sv.%1$s_epc (event)', p_stage);
-      end if;
-
       execute format('analyze sv.%1$s_epc; analyze sv.%1$s_event', p_stage);
 
       -- most files bring nothing twice: their identities alone tell that
@@ -1791,7 +1788,7 @@ as $$
   with packed as materialized (
     select v.parent_gtin, v.parent_serial, coalesce(v.event_time, '-infinity') as time
     from sv.event_epc m
-      join sv.event v on v.load_id = m.load_id and v.event = m.event
+      cross join lateral (select e.* from sv.event e where e.load_id = m.load_id and e.event = m.event offset 0) v
     where m.gtin = p_gtin and m.serial = p_serial and v.kind = 'aggregation' and v.action = 'add' and v.error is null
       and v.parent_serial is not null and coalesce(v.event_time, '-infinity') <= p_at
       and (p_gtin <> 0 or sv.may_place(p_gtin, p_serial, (select l.company from sv.load l where l.load_id = v.load_id)))
@@ -1803,7 +1800,7 @@ as $$
   where not exists (
       select
       from sv.event_epc m
-        join sv.event u on u.load_id = m.load_id and u.event = m.event
+        cross join lateral (select e.* from sv.event e where e.load_id = m.load_id and e.event = m.event offset 0) u
       where m.gtin = p_gtin and m.serial = p_serial and u.kind = 'aggregation' and u.action = 'delete' and u.error is null
         and (u.parent_serial is null or u.parent_gtin = k.parent_gtin and u.parent_serial = k.parent_serial)
         and coalesce(u.event_time, '-infinity') > k.time and coalesce(u.event_time, '-infinity') <= p_at
@@ -1876,8 +1873,8 @@ begin
     ), past as materialized (
       select i.gtin, i.serial, v.action, v.parent_gtin, v.parent_serial, coalesce(v.event_time, '-infinity') as time, v.at, v.load_id, v.event
       from inside i
-        join sv.event_epc m on m.gtin = i.gtin and m.serial = i.serial
-        join sv.event v on v.load_id = m.load_id and v.event = m.event
+        cross join lateral (select x.load_id, x.event from sv.event_epc x where x.gtin = i.gtin and x.serial = i.serial offset 0) m
+        cross join lateral (select e.* from sv.event e where e.load_id = m.load_id and e.event = m.event offset 0) v
       where v.kind = 'aggregation' and v.action in ('add', 'delete') and v.error is null and coalesce(v.event_time, '-infinity') <= p_at
         and (i.gtin <> 0 or sv.may_place(i.gtin, i.serial, (select b.company from sv.load b where b.load_id = v.load_id)))
     ), told as (
@@ -1970,7 +1967,10 @@ create function sv.ends_around(p_gtin bigint[], p_serial text[])
 returns table (load_id integer, event integer)
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
 set enable_seqscan = off
+set join_collapse_limit = 1
 set jit = off
 as $$
 #variable_conflict use_column
@@ -1995,7 +1995,7 @@ begin
       select distinct v.parent_gtin, v.parent_serial
       from unnest(v_gtin, v_serial) as u (gtin, serial)
         join sv.event_epc m on m.gtin = u.gtin and m.serial = u.serial collate "C"
-        join sv.event v on v.load_id = m.load_id and v.event = m.event
+        cross join lateral (select e.* from sv.event e where e.load_id = m.load_id and e.event = m.event offset 0) v
       where v.kind = 'aggregation' and v.parent_serial is not null and v.parent_gtin || ' ' || v.parent_serial <> all (v_all)
     ) distinct_parent;
 
@@ -2132,16 +2132,22 @@ begin
   end if;
 
   select p.events, p.parked into merge_events.events, merge_events.parked
-  from sv.merge_piece(p_load_id, p_stage, v_piece.events, p_audit_id) p;
+  from sv.merge_piece(p_load_id, p_stage, p_after + 1, v_piece.last, v_piece.events, p_audit_id) p;
 end
 $$;
 
 
 -- Members of events, and what follows from them.  Everything is there to be done
 -- again: what was merged before is passed over, and notes nothing.
+--
+-- The members are taken into arrays, and everything is looked up by key, in the
+-- order in which it is written (`offset 0' is what makes PostgreSQL do so): there
+-- are no statistics to go by.
 create function sv.merge_piece(
   p_load_id   integer,
   p_stage     text,
+  p_from      integer,                                    -- numbers of its work
+  p_to        integer,
   p_events    integer[],
   p_audit_id  uuid,
   out events  bigint,
@@ -2149,14 +2155,23 @@ create function sv.merge_piece(
 )
 language plpgsql
 set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set join_collapse_limit = 1
+set jit = off
 as $$
 #variable_conflict use_column
 declare
   v_now    timestamptz := transaction_timestamp();
+  v_after  interval := make_interval(mins => sv.setting_integer('park_minutes'));
   v_load   record;
   v_keys   bigint[];
+  v_m      record;
   v_made   bigint;
+  v_n      bigint;
   v_ended  record;
+  v_child  record;
   v_moved  record;
   v_ends   record;
 begin
@@ -2166,12 +2181,17 @@ begin
   execute format(
     'select array_agg(distinct k.key)
      from (
-       select sv.item_key(m.gtin, m.serial) as key from sv.%1$s_epc m where m.event = any ($1)
+       select sv.item_key(m.gtin, m.serial) as key
+       from sv.%1$s_work w
+         join sv.%1$s_epc m on m.event = w.event
+       where w.n between $1 and $2
        union all
-       select sv.item_key(e.parent_gtin, e.parent_serial) from sv.%1$s_event e where e.event = any ($1) and e.parent_serial is not null
+       select sv.item_key(v.parent_gtin, v.parent_serial)
+       from sv.event v
+       where v.load_id = $3 and v.event = any ($4) and v.parent_serial is not null
      ) k', p_stage)
   into v_keys
-  using p_events;
+  using p_from, p_to, p_load_id, p_events;
 
   perform sv.feed_lock(v_keys);
 
@@ -2182,107 +2202,113 @@ begin
   order by v.event
   for key share;
 
-  -- who was in it; the packs of a commissioning that is declared an error are kept as such below
+  -- Each member once an event, in the order of the key.  What it is there: an item
+  -- that is ended, a container that is commissioned, a pack of a commissioning that
+  -- is known by its declaration of error only, what is packed, or any other.
   execute format(
-    'insert into sv.event_epc (gtin, load_id, event, line, serial)
-     select m.gtin, $1, m.event, min(m.line), m.serial
-     from sv.%1$s_epc m
-       join sv.%1$s_work w on w.event = m.event
-       join sv.event v on v.load_id = $1 and v.event = m.event
-       left join sv.step_rule r on r.step = w.rule and r.action = v.action
-     where m.event = any ($2) and r.state is null and not (w.rule is not distinct from ''commissioning'' and v.error is not null
-       and m.gtin <> 0 and v.lot is not null and v.expiry is not null)
-     group by m.gtin, m.event, m.serial
-     order by m.gtin, m.serial
-     on conflict (gtin, serial, load_id, event) do nothing', p_stage)
-  using p_load_id, p_events;
+    'select coalesce(array_agg(u.gtin), ''{}'') as gtin, coalesce(array_agg(u.serial), ''{}'') as serial,
+       coalesce(array_agg(u.event), ''{}'') as event, coalesce(array_agg(u.line), ''{}'') as line,
+       coalesce(array_agg(u.rule), ''{}'') as rule, coalesce(array_agg(u.what), ''{}'') as what, coalesce(array_agg(u.waits), ''{}'') as waits
+     from (
+       select m.gtin, m.serial, m.event, min(m.line) as line, w.rule,
+         case
+           when r.state is not null then ''end''
+           when w.rule = ''commissioning'' and v.error is null then ''container''
+           when w.rule = ''commissioning'' and m.gtin <> 0 and v.lot is not null and v.expiry is not null then ''declared''
+           when v.kind = ''aggregation'' then ''child''
+           else ''member''
+         end as what,
+         r.waits and v.error is null as waits
+       from sv.%1$s_work w
+         cross join lateral (select e.* from sv.event e where e.load_id = $3 and e.event = w.event offset 0) v
+         join sv.%1$s_epc m on m.event = w.event
+         left join sv.step_rule r on r.step = w.rule and r.action = v.action
+       where w.n between $1 and $2
+       group by m.gtin, m.serial, m.event, w.rule, r.state, v.error is null, v.lot is null, v.expiry is null, v.kind, r.waits, v.lot, v.expiry, v.error
+       order by m.gtin, m.serial, m.event
+     ) u', p_stage)
+  into v_m
+  using p_from, p_to, p_load_id;
+
+  insert into sv.event_epc (gtin, load_id, event, line, serial)
+  select u.gtin, p_load_id, u.event, u.line, u.serial
+  from unnest(v_m.gtin, v_m.serial, v_m.event, v_m.line, v_m.what) as u (gtin, serial, event, line, what)
+  where u.what in ('container', 'child', 'member')
+  on conflict (gtin, serial, load_id, event) do nothing;
   get diagnostics v_made = row_count;
 
-  -- what it ended
-  execute format(
-    'with added as (
-       insert into sv.item_end (gtin, load_id, event, line, event_time, step, serial)
-       select m.gtin, $1, m.event, min(m.line), coalesce(v.event_time, ''-infinity''), w.rule, m.serial
-       from sv.%1$s_epc m
-         join sv.%1$s_work w on w.event = m.event
-         join sv.event v on v.load_id = $1 and v.event = m.event
-         join sv.step_rule r on r.step = w.rule and r.action = v.action
-       where m.event = any ($2) and r.state is not null
-       group by m.gtin, m.event, m.serial, v.event_time, w.rule
-       order by m.gtin, m.serial
-       on conflict (gtin, serial, load_id, event) do update set derived = false where sv.item_end.derived
-       returning gtin, serial
-     )
-     select count(*) as n, coalesce(array_agg(a.gtin), ''{}'') as gtins, coalesce(array_agg(a.serial), ''{}'') as serials from added a', p_stage)
-  into v_ended
-  using p_load_id, p_events;
-  v_made := v_made + v_ended.n;
+  with added as (
+    insert into sv.item_end as x (gtin, load_id, event, line, event_time, step, serial)
+    select u.gtin, p_load_id, u.event, u.line, coalesce(v.event_time, '-infinity'), u.rule, u.serial
+    from unnest(v_m.gtin, v_m.serial, v_m.event, v_m.line, v_m.rule, v_m.what) as u (gtin, serial, event, line, rule, what)
+      cross join lateral (select e.* from sv.event e where e.load_id = p_load_id and e.event = u.event offset 0) v
+    where u.what = 'end'
+    on conflict (gtin, serial, load_id, event) do update set derived = false where x.derived
+    returning gtin, serial
+  )
+  select count(*) as n, coalesce(array_agg(a.gtin), '{}') as gtins, coalesce(array_agg(a.serial), '{}') as serials into v_ended
+  from added a;
 
-  execute format(
-    'insert into sv.container (gtin, serial, load_id, event, event_time)
-     select distinct on (m.gtin, m.serial) m.gtin, m.serial, $1, m.event, v.event_time
-     from sv.%1$s_epc m
-       join sv.%1$s_work w on w.event = m.event
-       join sv.event v on v.load_id = $1 and v.event = m.event
-     where m.event = any ($2) and w.rule = ''commissioning'' and v.error is null
-     order by m.gtin, m.serial, m.event
-     on conflict (gtin, serial) do nothing', p_stage)
-  using p_load_id, p_events;
+  insert into sv.container (gtin, serial, load_id, event, event_time)
+  select distinct on (u.gtin, u.serial) u.gtin, u.serial, p_load_id, u.event, v.event_time
+  from unnest(v_m.gtin, v_m.serial, v_m.event, v_m.what) as u (gtin, serial, event, what)
+    cross join lateral (select e.* from sv.event e where e.load_id = p_load_id and e.event = u.event offset 0) v
+  where u.what = 'container'
+  order by u.gtin, u.serial, u.event
+  on conflict (gtin, serial) do nothing;
 
-  v_made := v_made + sv.merge_declared_packs(p_load_id, p_stage, p_events);
+  insert into sv.commission (gtin, load_id, event, line, expiry, at, serial, lot)
+  select u.gtin, p_load_id, u.event, u.line, v.expiry, v.at, u.serial, v.lot
+  from unnest(v_m.gtin, v_m.serial, v_m.event, v_m.line, v_m.what) as u (gtin, serial, event, line, what)
+    cross join lateral (select e.* from sv.event e where e.load_id = p_load_id and e.event = u.event offset 0) v
+  where u.what = 'declared'
+  on conflict (gtin, serial, load_id, event) do nothing;
+  get diagnostics v_n = row_count;
 
   -- one that empties a container names nobody
-  execute format('select $2 + count(*) from sv.%s_work w where w.event = any ($1) and w.members = 0', p_stage)
-  into v_made
-  using p_events, v_made;
+  v_made := v_made + v_ended.n + v_n + (
+    select count(*) from unnest(p_events) as e (event) where e.event <> all (v_m.event));
 
   -- containers that were ended, by these events or because these events say who was in them
-  execute format(
-    'select array_agg(d.load_id) as load_id, array_agg(d.event) as event
-     from (
-       select $1 as load_id, w.event
-       from sv.%1$s_work w
-         join sv.event v on v.load_id = $1 and v.event = w.event
-         join sv.step_rule r on r.step = w.rule and r.action = v.action and r.contents
-       where w.event = any ($2)
-       union
-       select a.load_id, a.event
-       from (
-         select array_agg(u.gtin) as gtins, array_agg(u.serial) as serials
-         from (
-           select m.gtin, m.serial
-           from sv.%1$s_epc m
-             join sv.%1$s_event e on e.event = m.event
-           where m.event = any ($2) and e.kind = ''aggregation''
-           union
-           select e.parent_gtin, e.parent_serial
-           from sv.%1$s_event e
-           where e.event = any ($2) and e.kind = ''aggregation'' and e.parent_serial is not null) u) t
-         cross join lateral sv.ends_around(t.gtins, t.serials) a
-     ) d', p_stage)
-  into v_ends
-  using p_load_id, p_events;
+  select coalesce(array_agg(c.gtin), '{}') as gtins, coalesce(array_agg(c.serial), '{}') as serials into v_child
+  from (
+    select u.gtin, u.serial
+    from unnest(v_m.gtin, v_m.serial, v_m.what) as u (gtin, serial, what)
+    where u.what = 'child'
+    union
+    select v.parent_gtin, v.parent_serial
+    from sv.event v
+    where v.load_id = p_load_id and v.event = any (p_events) and v.kind = 'aggregation' and v.parent_serial is not null
+  ) c;
+
+  select array_agg(d.load_id) as load_id, array_agg(d.event) as event into v_ends
+  from (
+    select p_load_id as load_id, u.event
+    from unnest(v_m.event, v_m.rule, v_m.what) as u (event, rule, what)
+    where u.what = 'end' and exists (select from sv.step_rule r where r.step = u.rule and r.contents)
+    union
+    select a.load_id, a.event
+    from sv.ends_around(v_child.gtins, v_child.serials) a
+    where v_child.gtins <> '{}'
+  ) d;
 
   select * into v_moved from sv.rederive(v_ends.load_id, v_ends.event);
 
-  perform sv.settle(v_ended.gtins || v_moved.gtins, v_ended.serials || v_moved.serials, 'load', p_load_id, null, 'worker');
-
-  if v_made > 0 then
-    perform sv.find_conflicts(p_load_id, p_stage, p_events);
+  if v_ended.n > 0 or v_moved.gtins <> '{}' then
+    perform sv.settle(v_ended.gtins || v_moved.gtins, v_ended.serials || v_moved.serials, 'load', p_load_id, null, 'worker');
   end if;
 
-  execute format(
-    'insert into sv.parked (load_id, event, missing, at, next_at, deadline)
-     select $1, m.event, count(distinct (m.gtin, m.serial)), $3, $3 + least(interval ''1 minute'', p.after), $3 + p.after
-     from sv.%1$s_epc m
-       join sv.%1$s_work w on w.event = m.event
-       join sv.event v on v.load_id = $1 and v.event = m.event
-       join sv.step_rule r on r.step = w.rule and r.action = v.action
-       cross join (select make_interval(mins => sv.setting_integer(''park_minutes'')) as after) p
-     where m.event = any ($2) and r.waits and v.error is null and not sv.item_known(m.gtin, m.serial)
-     group by m.event, p.after
-     on conflict (load_id, event) do nothing', p_stage)
-  using p_load_id, p_events, v_now;
+  if v_made > 0 and v_child.gtins <> '{}' then
+    perform sv.find_conflicts(p_load_id, v_m.gtin, v_m.serial, v_m.event, v_m.what);
+  end if;
+
+  insert into sv.parked (load_id, event, missing, at, next_at, deadline)
+  select p_load_id, u.event, count(*), v_now, v_now + least(interval '1 minute', v_after), v_now + v_after
+  from unnest(v_m.gtin, v_m.serial, v_m.event, v_m.waits) as u (gtin, serial, event, waits)
+  where u.waits and not exists (select from sv.pack p where p.gtin = u.gtin and p.serial = u.serial collate "C")
+    and not sv.item_known(u.gtin, u.serial)
+  group by u.event
+  on conflict (load_id, event) do nothing;
   get diagnostics parked = row_count;
 
   events := cardinality(p_events);
@@ -2310,76 +2336,44 @@ end
 $$;
 
 
--- Packs of commissionings that are known by their declaration of error only.
-create function sv.merge_declared_packs(p_load_id integer, p_stage text, p_events integer[])
-returns bigint
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_n  bigint;
-begin
-  execute format(
-    'with told as materialized (
-       select m.gtin, m.serial, m.event, min(m.line) as line, v.lot, v.expiry, v.at
-       from sv.%1$s_epc m
-         join sv.%1$s_work w on w.event = m.event
-         join sv.event v on v.load_id = $1 and v.event = m.event
-       where m.event = any ($2) and w.rule = ''commissioning'' and m.gtin <> 0 and v.error is not null and v.lot is not null
-         and v.expiry is not null
-       group by m.gtin, m.serial, m.event, v.lot, v.expiry, v.at
-     ), kept as (
-       insert into sv.commission (gtin, load_id, event, line, expiry, at, serial, lot)
-       select t.gtin, $1, t.event, t.line, t.expiry, t.at, t.serial, t.lot
-       from told t
-       order by t.gtin, t.serial
-       on conflict (gtin, serial, load_id, event) do nothing
-       returning 1
-     )
-     select count(*) from kept', p_stage)
-  into v_n
-  using p_load_id, p_events;
-
-  return v_n;
-end
-$$;
-
-
 -- Items that two events put into different containers at the same time: the one
--- recorded first stands, who comes second makes the finding.
-create function sv.find_conflicts(p_load_id integer, p_stage text, p_events integer[])
+-- recorded first stands, who comes second makes the finding.  The items are those
+-- of one piece, `child' the ones that are packed.
+create function sv.find_conflicts(p_load_id integer, p_gtin bigint[], p_serial text[], p_event integer[], p_what text[])
 returns void
-language plpgsql
+language sql
 set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set join_collapse_limit = 1
+set jit = off
 as $$
-begin
-  execute format(
-    'insert into sv.finding (gtin, at, finding_id, rule, serial, detail)
-     select c.gtin, transaction_timestamp(), gen_random_uuid(), ''aggregation_conflict'', c.serials[1], jsonb_build_object(
-       ''first'', jsonb_build_object(''load_id'', c.first_load, ''file'', f.file, ''event'', c.first_event, ''line'', o.line,
-         ''parent_gtin'', to_char(o.parent_gtin, ''FM00000000000000''), ''parent_serial'', o.parent_serial),
-       ''other'', jsonb_build_object(''load_id'', $1, ''file'', t.file, ''event'', c.event, ''line'', v.line,
-         ''parent_gtin'', to_char(v.parent_gtin, ''FM00000000000000''), ''parent_serial'', v.parent_serial),
-       ''items'', c.n, ''serials'', to_jsonb(c.serials[1:20]))
-     from (
-       select min(m.gtin) as gtin, m.event, x.load_id as first_load, x.event as first_event, count(*) as n,
-         array_agg(m.serial order by m.gtin, m.serial) as serials
-       from (select distinct y.gtin, y.serial, y.event from sv.%1$s_epc y where y.event = any ($2)) m
-         join sv.event v on v.load_id = $1 and v.event = m.event
-         join sv.event_epc x on x.gtin = m.gtin and x.serial = m.serial and (x.load_id <> $1 or x.event <> m.event)
-         join sv.event o on o.load_id = x.load_id and o.event = x.event
-       where v.kind = ''aggregation'' and v.action = ''add'' and v.error is null and v.parent_serial is not null
-         and o.kind = ''aggregation'' and o.action = ''add'' and o.error is null and o.parent_serial is not null
-         and o.event_time = v.event_time and (o.parent_gtin, o.parent_serial) <> (v.parent_gtin, v.parent_serial)
-         and not (x.load_id = $1 and x.event = any ($2) and x.event > m.event)
-       group by m.event, x.load_id, x.event
-     ) c
-       join sv.event v on v.load_id = $1 and v.event = c.event
-       join sv.event o on o.load_id = c.first_load and o.event = c.first_event
-       join sv.load t on t.load_id = $1
-       join sv.load f on f.load_id = c.first_load', p_stage)
-  using p_load_id, p_events;
-end
+  with other as materialized (
+    select u.gtin, u.serial, u.event, x.load_id as first_load, x.event as first_event
+    from unnest(p_gtin, p_serial, p_event, p_what) as u (gtin, serial, event, what)
+      join sv.event_epc x on x.gtin = u.gtin and x.serial = u.serial collate "C"
+    where u.what = 'child' and (x.load_id <> p_load_id or x.event < u.event or x.event > u.event and x.event <> all (p_event))
+  ), pair as materialized (
+    select c.event, c.first_load, c.first_event, count(*) as n, min(c.gtin) as gtin, array_agg(c.serial order by c.gtin, c.serial) as serials
+    from other c
+    group by c.event, c.first_load, c.first_event
+  )
+  insert into sv.finding (gtin, at, finding_id, rule, serial, detail)
+  select c.gtin, transaction_timestamp(), gen_random_uuid(), 'aggregation_conflict', c.serials[1], jsonb_build_object(
+    'first', jsonb_build_object('load_id', c.first_load, 'file', f.file, 'event', c.first_event, 'line', o.line,
+      'parent_gtin', to_char(o.parent_gtin, 'FM00000000000000'), 'parent_serial', o.parent_serial),
+    'other', jsonb_build_object('load_id', p_load_id, 'file', t.file, 'event', c.event, 'line', v.line,
+      'parent_gtin', to_char(v.parent_gtin, 'FM00000000000000'), 'parent_serial', v.parent_serial),
+    'items', c.n, 'serials', to_jsonb(c.serials[1:20]))
+  from pair c
+    cross join lateral (select e.* from sv.event e where e.load_id = p_load_id and e.event = c.event offset 0) v
+    cross join lateral (select e.* from sv.event e where e.load_id = c.first_load and e.event = c.first_event offset 0) o
+    join sv.load t on t.load_id = p_load_id
+    join sv.load f on f.load_id = c.first_load
+  where v.action = 'add' and v.error is null and v.parent_serial is not null
+    and o.kind = 'aggregation' and o.action = 'add' and o.error is null and o.parent_serial is not null
+    and o.event_time = v.event_time and (o.parent_gtin, o.parent_serial) <> (v.parent_gtin, v.parent_serial)
 $$;
 
 
