@@ -145,6 +145,28 @@ subtest 'a change reaches Redis and the chain' => sub {
     check_chain('one by one');
 };
 
+subtest 'a long queue does not hold a change up' => sub {
+    $sv->stop('worker');
+    cached('P38');
+    cached('P39');
+
+    # as a pallet that is destroyed leaves it; then somebody supplies a pack
+    $sv->sql(q{insert into sv.audit (gtin, at, audit_id, changed, kind, operation, serial, reason)
+        select ?, now(), gen_random_uuid(), true, 'load', 'destroying', 'P38', 'ok' from generate_series(1, 30000)}, $gtin);
+    $sv->sql(q{insert into sv.outbox (gtin, audit_id, at) select gtin, audit_id, at from sv.audit where operation = 'destroying'});
+    is(operate('P39', 'supply'), 'ok', 'supplied');
+
+    $sv->start_worker(roles => 'relay', relay_batch => 100);
+    wait_for { ($sv->redis->get(key('P39')) // '') =~ /^2 s / } 'the last change of the queue', 30;
+    cmp_ok(outbox(), '>', 10_000, 'is known while most of it is not chained');
+
+    $sv->stop('worker');
+    $sv->start_worker(roles => 'relay');
+    wait_for { drained() } 'the outbox', 120;
+    check_chain('all of it');
+};
+
+
 subtest 'it is killed and goes on' => sub {
     for my $i (4 .. 13) {
         cached("P$i");

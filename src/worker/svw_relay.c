@@ -6,7 +6,8 @@
 #include <string.h>
 
 
-#define SVW_RELAY_TELL  5000            /* ms between two notes of how it goes */
+#define SVW_RELAY_TELL   5000           /* ms between two notes of how it goes */
+#define SVW_RELAY_AHEAD  1000           /* ms a turn for telling the caches of what waits */
 
 
 typedef struct {
@@ -17,10 +18,12 @@ typedef struct {
     char           epoch[128];
     int64_t        chained, written, postponed;
     int64_t        told;
+    char           ahead[40];           /* the caches are told of the queue up to here; "": of nothing */
 } svw_relay_t;
 
 
 static int svw_relay_outbox(svw_relay_t *relay);
+static void svw_relay_ahead(svw_relay_t *relay);
 static int svw_relay_epoch(svw_relay_t *relay);
 static size_t svw_relay_packs(svw_relay_t *relay, const PGresult *rows);
 static int svw_relay_postpone(svw_relay_t *relay, const char *node, const PGresult *rows);
@@ -53,6 +56,12 @@ svw_relay_run(svw_conf_t *conf)
     while (svw_db_ensure(&relay.db) == 0) {
         n = svw_relay_outbox(&relay);
         more = n == (int) conf->relay_batch;
+
+        if (more) {
+            svw_relay_ahead(&relay);
+        } else {
+            relay.ahead[0] = '\0';
+        }
 
         /* a batch of each in turn: neither a long queue nor a server that was long away holds the other up */
         for (i = 0; i < conf->n_redis && n >= 0; i++) {
@@ -245,6 +254,60 @@ svw_relay_postpone(svw_relay_t *relay, const char *node, const PGresult *rows)
     svw_array_free(&at);
 
     return failed ? -1 : 0;
+}
+
+
+/*
+ * The queue is longer than a batch: to chain it takes its time, and who scans
+ * a pack far behind in it must not see its old state for so long.  A server that
+ * does not take this is told when the rows are taken.
+ */
+static void
+svw_relay_ahead(svw_relay_t *relay)
+{
+    int           n;
+    char          limit[16];
+    size_t        packs;
+    int64_t       end;
+    unsigned      i;
+    PGresult     *rows;
+    const char   *params[2];
+    svw_redis_t  *redis;
+
+    snprintf(limit, sizeof(limit), "%u", relay->conf->relay_batch);
+    end = svw_now_ms() + SVW_RELAY_AHEAD;
+
+    do {
+        params[0] = relay->ahead[0] != '\0' ? relay->ahead : NULL;
+        params[1] = limit;
+
+        if (svw_db_query(&relay->db, &rows, "select * from sv.relay_ahead($1, $2)", 2, params) != SVW_DB_OK) {
+            return;
+        }
+
+        n = PQntuples(rows);
+        packs = svw_relay_packs(relay, rows);
+
+        if (packs > 0 && svw_relay_epoch(relay) != 0) {
+            PQclear(rows);
+            return;
+        }
+
+        for (i = 0; i < relay->conf->n_redis && packs > 0; i++) {
+            redis = &relay->redis[i];
+
+            if (svw_redis_ready(redis)) {
+                (void) svw_redis_put(redis, relay->epoch, relay->packs, packs);
+            }
+        }
+
+        if (n > 0) {
+            snprintf(relay->ahead, sizeof(relay->ahead), "%s", svw_col(rows, n - 1, "at"));
+        }
+
+        PQclear(rows);
+
+    } while (n == (int) relay->conf->relay_batch && svw_now_ms() < end && !svw_stopping());
 }
 
 
