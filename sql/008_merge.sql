@@ -386,7 +386,7 @@ begin
          m.event in (select x.event from sv.%1$s_epc x) as members,
          exists (select from sv.event_told t where t.load_id = m.load_id and t.event = m.own)
            or exists (select from sv.event_epc x where x.load_id = m.load_id and x.event = m.own)
-           or exists (select from sv.item_end x where x.load_id = m.load_id and x.event = m.own) as told
+           or exists (select from sv.item_end x where x.load_id = m.load_id and x.event = m.own and not x.derived) as told
        from same m
          left join lots o on o.event = m.event
        where m.event not in (select r.event from refused r where r.event is not null)
@@ -889,10 +889,16 @@ begin
 
     -- of loads that do not go on
     execute format(
-      'update sv.event k
-       set load_id = $1, event = e.event, line = e.line, at = $2
-       from sv.stage_orphans($1, $3) o
-         join sv.%1$s_event e on e.event = o.event
+      'with orphan as materialized (
+         select o.load_id, o.own, e.event, e.line
+         from sv.stage_orphans($1, $3) o
+           join sv.%1$s_event e on e.event = o.event
+       ), ended as (
+         delete from sv.item_end x using orphan o where x.load_id = o.load_id and x.event = o.own and x.derived
+       )
+       update sv.event k
+       set load_id = $1, event = o.event, line = o.line, at = $2
+       from orphan o
        where k.load_id = o.load_id and k.event = o.own', p_stage)
     using p_load_id, v_now, p_stage;
 
@@ -934,6 +940,22 @@ begin
        ) w', p_stage)
     using p_load_id;
     get diagnostics work = row_count;
+
+    -- What ends an item is known before the lots are merged: a pack that is
+    -- commissioned and rejected in one file is not genuine in between.  Marked as
+    -- derived until its event is merged, which settles it.
+    execute format(
+      'insert into sv.item_end (gtin, load_id, event, line, event_time, step, serial, derived)
+       select m.gtin, $1, m.event, min(m.line), coalesce(e.event_time, ''-infinity''), w.rule, m.serial, true
+       from sv.%1$s_work w
+         join sv.%1$s_event e on e.event = w.event
+         join sv.step_rule r on r.step = w.rule and r.action = e.action and r.state is not null
+         join sv.%1$s_epc m on m.event = w.event
+       where not w.declares and e.error is null
+       group by m.gtin, m.serial, m.event, e.event_time, w.rule
+       order by m.gtin, m.serial, m.event
+       on conflict (gtin, serial, load_id, event) do nothing', p_stage)
+    using p_load_id;
   end if;
 
   if seen > 0 then

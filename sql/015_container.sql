@@ -287,10 +287,27 @@ end
 $$;
 
 
+-- sv.out_events() for the role `api': of whom, this decides.
+do $$
+begin
+  execute format(
+    'create function sv.api_out_events(p_location integer, p_n bigint, p_part integer, p_to bigint, p_gtin bigint, p_from timestamptz,
+       p_until timestamptz)
+     returns %s
+     language sql stable security definer
+     set search_path = pg_catalog, pg_temp
+     as $f$
+       select * from sv.out_events(p_n, p_part, p_to, sv.api_export_company(p_location), p_gtin, p_from, p_until)
+     $f$',
+    pg_get_function_result('sv.out_events(bigint, integer, bigint, text, bigint, timestamptz, timestamptz)'::regprocedure));
+end
+$$;
+
+
 grant execute on function
   sv.out_range(timestamptz, timestamptz),
   sv.out_window(bigint, integer, bigint),
-  sv.out_events(bigint, integer, bigint, text, bigint, timestamptz, timestamptz),
+  sv.api_out_events(integer, bigint, integer, bigint, bigint, timestamptz, timestamptz),
   sv.api_export_company(integer),
   sv.api_move(integer, bigint, text, uuid, text, text, text, bigint, text),
   sv.api_contents(integer, bigint, text, bigint, text, integer),

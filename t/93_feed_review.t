@@ -69,6 +69,17 @@ subtest 'an undo takes back nothing that a feed said' => sub {
     is(operate('U5', 'undo', 'lock'), 'destroyed destroyed 0', 'what is stronger stands');
 };
 
+subtest 'rejected in the file that commissions it' => sub {
+    my @file = (told('commissioning', ['R1', 'R2']), told('decommissioning', ['R1'], time => '2026-11-01T09:00:00Z'));
+
+    $facts->load(\@file, name => 'rejects', until => 'lots');
+    is(join(' ', map { state_of($_) } qw(R1 R2)), 'destroyed active', 'it is not genuine for a moment, nor when the worker dies now');
+
+    $facts->load(\@file, name => 'rejects');
+    is(join(' ', map { state_of($_) } qw(R1 R2)), 'destroyed active', 'nor afterwards');
+    is($sv->sql(q{select count(*) filter (where derived) || ' of ' || count(*) from sv.item_end where serial = 'R1'}), '0 of 1', 'one end, told by its event');
+};
+
 subtest 'a file that is delivered again when its product is known' => sub {
     $facts->forget;
 

@@ -20,7 +20,7 @@
 
 
 typedef struct {
-    char       company[256];
+    char       location[16];
     char       from[SVW_EXPORT_TEXT], until[SVW_EXPORT_TEXT];
     int64_t    until_ms;
     svw_out_t  out;
@@ -29,7 +29,7 @@ typedef struct {
 
 static int svw_export_get(svw_api_request_t *rq);
 static int svw_export_time(svw_api_request_t *rq, const char *name, char out[SVW_EXPORT_TEXT], int64_t *ms);
-static int svw_export_company(svw_api_request_t *rq, svw_api_export_t *export);
+static int svw_export_who(svw_api_request_t *rq, svw_api_export_t *export);
 static int svw_export_range(svw_api_request_t *rq, svw_api_export_t *export);
 static int svw_export_write(svw_api_request_t *rq, svw_api_export_t *export, FILE *file);
 
@@ -52,7 +52,7 @@ svw_export_get(svw_api_request_t *rq)
     memset(&export, 0, sizeof(export));
 
     if (svw_export_time(rq, "from", export.from, NULL) != 0 || svw_export_time(rq, "to", export.until, &export.until_ms) != 0
-        || svw_export_company(rq, &export) != 0 || svw_export_range(rq, &export) != 0)
+        || svw_export_who(rq, &export) != 0 || svw_export_range(rq, &export) != 0)
     {
         return 0;
     }
@@ -121,31 +121,23 @@ svw_export_time(svw_api_request_t *rq, const char *name, char out[SVW_EXPORT_TEX
 }
 
 
+/* Asked before anything is written: an export of nobody's is 403. */
 static int
-svw_export_company(svw_api_request_t *rq, svw_api_export_t *export)
+svw_export_who(svw_api_request_t *rq, svw_api_export_t *export)
 {
-    char          location[16];
-    PGresult     *result;
     const char   *params[1];
     svw_db_rc_t   rc;
 
-    snprintf(location, sizeof(location), "%" PRId32, rq->who->location.id);
-    params[0] = location;
+    snprintf(export->location, sizeof(export->location), "%" PRId32, rq->who->location.id);
+    export->out.db = rq->db;
+    export->out.location = export->location;
+    params[0] = export->location;
 
-    rc = svw_db_query(rq->db, &result, "select sv.api_export_company($1)", 1, params);
+    rc = svw_db_do(rq->db, "select sv.api_export_company($1)", 1, params);
     if (rc != SVW_DB_OK) {
         svw_api_db_problem(rq, rc);
         return -1;
     }
-
-    export->out.db = rq->db;
-
-    if (!PQgetisnull(result, 0, 0)) {
-        snprintf(export->company, sizeof(export->company), "%s", PQgetvalue(result, 0, 0));
-        export->out.company = export->company;
-    }
-
-    PQclear(result);
 
     return 0;
 }

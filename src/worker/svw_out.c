@@ -111,10 +111,11 @@ svw_out_declare(svw_out_t *out)
         return -1;
     }
 
-    fprintf(f, "declare svw_out no scroll cursor with hold for select * from sv.out_events(%" PRId64 ", %d, %" PRId64,
-            out->n, out->part, out->window);
+    fprintf(f, "declare svw_out no scroll cursor with hold for select * from sv.%s%s%s%" PRId64 ", %d, %" PRId64,
+            out->location != NULL ? "api_out_events(" : "out_events(", out->location != NULL ? out->location : "",
+            out->location != NULL ? ", " : "", out->n, out->part, out->window);
 
-    rc = svw_out_literal(out, f, out->company);
+    rc = out->location == NULL ? svw_out_literal(out, f, out->company) : 0;
     rc |= svw_out_literal(out, f, out->gtin);
     rc |= svw_out_literal(out, f, out->from);
     rc |= svw_out_literal(out, f, out->until);

@@ -12,6 +12,7 @@
 typedef struct {
     svw_db_t    *db;
     const char  *company;               /* of these only; NULL: any */
+    const char  *location;              /* who asks, of the role `api': PostgreSQL decides the company; NULL: nobody */
     const char  *gtin;
     const char  *from, *until;          /* recorded then; NULL: whenever */
     int64_t      to;                    /* the last row to be read; 0: as far as the chain goes */
