@@ -145,6 +145,7 @@ my @documents = (
 # [name, document, reason]: of both feeds
 my @quarantined = (
     ['two lots', doc1(event('<x:a xmlns:x="http://x/" name="BATCH">L9</x:a>' . more(ilmd('L1', '2030-12-31')))), 'claim_contradiction'],
+    ['the code of another pack', doc1(event("<x:code xmlns:x=\"http://x/\">(01)$gtin(21)ANOTHER(17)270301(10)ABCDE</x:code>")), 'barcode_item'],
     ['a lot of something else', doc1(event('<x:material xmlns:x="http://x/"><lotNumber>L1</lotNumber></x:material>')), 'lot_missing'],
     ['no expiry', doc2(event(ilmd('L1', ''))), 'expiry_missing'],
     ['no such day', doc2(event(ilmd('L1', '2919-96-39'))), 'expiry_date'],

@@ -30,13 +30,14 @@ svw_event_new(svw_load_t *load)
         event->load = load;
         event->spool = svw_spool_new();
         event->set = svw_set_new();
+        event->codes = svw_set_new();
         event->detail = svw_detail_new();
         event->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
         event->md = EVP_MD_CTX_new();
     }
 
-    if (event == NULL || event->spool == NULL || event->set == NULL || event->detail == NULL || event->sha256 == NULL
-        || event->md == NULL)
+    if (event == NULL || event->spool == NULL || event->set == NULL || event->codes == NULL || event->detail == NULL
+        || event->sha256 == NULL || event->md == NULL)
     {
         svw_event_free(event);
         svw_load_stop(load, SVW_LOAD_FAILED, "out of memory");
@@ -56,6 +57,7 @@ svw_event_free(svw_event_t *event)
 
     svw_spool_free(event->spool);
     svw_set_free(event->set);
+    svw_set_free(event->codes);
     svw_detail_free(event->detail);
     EVP_MD_CTX_free(event->md);
     EVP_MD_free(event->sha256);
@@ -92,6 +94,7 @@ svw_event_begin(svw_event_t *event, int64_t line)
 
     svw_spool_reset(event->spool);
     svw_set_clear(event->set);
+    svw_set_clear(event->codes);
     svw_detail_clear(event->detail);
 }
 
@@ -382,12 +385,32 @@ int
 svw_event_barcode(svw_event_t *event, sv_span_t text)
 {
     uint8_t           buf[SV_GS1_BUFFER];
+    uint64_t          word[4];
+    svw_epc_t         epc;
     sv_gs1_data_t     data;
-    const sv_span_t  *lot, *expiry;
+    const sv_span_t  *gtin, *serial, *lot, *expiry;
 
-    if (sv_gs1_brackets_parse(text, 0, buf, &data, NULL) != SV_GS1_OK) {
+    gtin = serial = NULL;
+
+    if (sv_gs1_brackets_parse(text, 0, buf, &data, NULL) == SV_GS1_OK) {
+        gtin = sv_gs1_get(&data, 1);
+        serial = sv_gs1_get(&data, 21);
+    }
+
+    if (gtin == NULL || serial == NULL) {
         svw_event_irregular(event, "barcode", "barcode");
         return 0;
+    }
+
+    /* the items may come behind it: at the end it has to be one of them */
+    epc = (svw_epc_t) { .gtin = sv_gs1_gtin(*gtin), .serial = *serial };
+
+    if (svw_event_digest(event, &epc, word) != 0) {
+        return -1;
+    }
+
+    if (svw_set_add(event->codes, word[0]) == -1) {
+        return svw_load_stop(event->load, SVW_LOAD_FAILED, "out of memory");
     }
 
     lot = sv_gs1_get(&data, 10);

@@ -54,6 +54,7 @@ struct svw_event_s {
     svw_load_t      *load;
     svw_spool_t     *spool;             /* EPCs */
     svw_set_t       *set;               /* the items, to know one that comes twice */
+    svw_set_t       *codes;             /* the packs whose codes are told, see svw_event_barcode() */
     svw_detail_t    *detail;
     EVP_MD          *sha256;
     EVP_MD_CTX      *md;
@@ -92,6 +93,7 @@ svw_set_t *svw_set_new(void);
 void svw_set_clear(svw_set_t *set);
 int svw_set_add(svw_set_t *set, uint64_t key);          /* 1, or 0 when it is there already, or -1 */
 int svw_set_has(const svw_set_t *set, uint64_t key);
+int svw_set_within(const svw_set_t *set, const svw_set_t *other);        /* has the other all of its keys? */
 void svw_set_free(svw_set_t *set);
 
 /* svw_detail.c */

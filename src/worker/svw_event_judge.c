@@ -313,6 +313,12 @@ svw_judge_claims(svw_event_t *event, svw_case_t *judged)
 
     none = (sv_span_t) { NULL, 0 };
 
+    /* its lot and expiry would be another pack's */
+    if (judged->commissions && !svw_set_within(event->codes, event->set)) {
+        judged->element = "barcode";
+        return "barcode_item";
+    }
+
     for (i = 0; i < SVW_CLAIMS; i++) {
         told = &event->told[i];
         judged->element = svw_claim_names[i];

@@ -58,6 +58,7 @@ static const svw_reason_t  svw_reasons[] = {
     { "claim_contradiction",   "the event tells two different things of its packs" },
     { "dialect",               "a lot, expiry or market stands where EPCIS has no place for it" },
     { "barcode",               "what looks like the code of a pack is none" },
+    { "barcode_item",          "the code is of a pack that the event does not name" },
     { "json_name",             "a member that EPCIS does not know, and without a namespace" },
     { "json_prefix",           "the prefix of a name stands for nothing: it is not in @context" },
     { "xml_namespace",         "the element is in no namespace, or not in that of EPCIS" },

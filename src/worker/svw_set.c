@@ -87,6 +87,21 @@ svw_set_has(const svw_set_t *set, uint64_t key)
 }
 
 
+int
+svw_set_within(const svw_set_t *set, const svw_set_t *other)
+{
+    size_t  i;
+
+    for (i = 0; i <= set->mask; i++) {
+        if (set->slot[i] != 0 && !svw_set_has(other, set->slot[i])) {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
 void
 svw_set_free(svw_set_t *set)
 {

@@ -373,7 +373,7 @@ static const case_t  cases[] = {
       "skipped event_empty [event 1 epcList] 0\n" },
     { "a lot is declared", COMMISSION ",\"quantityList\":[{\"epcClass\":\"urn:epc:class:lgtin:9506000.013435.L1\",\"quantity\":5}]",
       "event object add step=commissioning at=1795165200000 packs=0 offset=60"
-      " detail={\"quantityList\":[{\"epcClass\":\"urn:epc:class:lgtin:9506000.013435.L1\",\"quantity\":\"5\"}]}\n" },
+      " detail={\"quantityList\":[{\"epcClass\":\"https://id.gs1.org/01/09506000134352/10/L1\",\"quantity\":\"5\"}]}\n" },
     { "no action", "\"type\":\"ObjectEvent\",\"bizStep\":\"shipping\"," TIME ",\"epcList\":["
       "\"" PACK "A1\"]", "quarantine event_action [action] packs=1\n" },
     { "no such action", OBJECT("add", "commissioning") "," ILMD ",\"epcList\":["
