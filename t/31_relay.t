@@ -145,6 +145,23 @@ subtest 'a change reaches Redis and the chain' => sub {
     check_chain('one by one');
 };
 
+subtest 'a void pack is in no cache' => sub {
+    $sv->pack_row($gtin, 'V1');
+    cached('V1');
+    $sv->redis->set(key('V1') . ':L', 'token');
+
+    my $id = uuid();
+    $sv->dbh->begin_work;
+    $sv->sql(q{update sv.pack set state = 'void', version = 2 where gtin = ? and serial = 'V1'}, $gtin);
+    $sv->sql(q{insert into sv.audit (gtin, at, audit_id, changed, kind, operation, serial, reason) values (?, now(), ?, true, 'correction', 'declare_error', 'V1', 'ok')}, $gtin, $id);
+    $sv->sql('insert into sv.outbox (gtin, audit_id, at) values (?, ?, now())', $gtin, $id);
+    $sv->dbh->commit;
+
+    wait_for { drained() } 'the outbox';
+    ok(!$sv->redis->exists(key('V1')), 'its entry is gone');
+    ok(!$sv->redis->exists(key('V1') . ':L'), 'and its lease: a fill under way loses');
+};
+
 subtest 'a long queue does not hold a change up' => sub {
     $sv->stop('worker');
     cached('P38');

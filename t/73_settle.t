@@ -59,7 +59,7 @@ sub same_in_any_order {
 
     my ($first, $n);
     my @orders = shuffle(permutations(0 .. $#files));
-    splice @orders, 6 if @orders > 6 && !$ENV{SV_TEST_ALL};
+    splice @orders, 4 if @orders > 6 && !$ENV{SV_TEST_ALL};
 
     for my $order (@orders) {
         $facts->forget;
@@ -260,6 +260,15 @@ subtest 'contradictions name both' => sub {
     is(pack_of('A1'), 'active L2 2030-12-31 2', 'a person swaps them');
     is(join(' ', $sv->sql(q{select kind, actor, detail ->> 'reason' from sv.audit where operation = 'swap_commission'})), 'correction anna checked', 'audited');
     is($sv->sql('select lot from sv.commission where serial = ?', 'A1'), 'L1', 'the other is kept');
+
+    my $first = $sv->sql(q{select load_id from sv.load where file = 'first.json'});
+    my ($code, $text) = $sv->command('swap-commission', '--gtin', '09506000134352', '--serial', 'A1', '--load', $first, '--event', 2, '--reason', 'back');
+    is("$code " . pack_of('A1'), '0 active L1 2030-12-31 3', 'by command') or diag($text);
+    ($code, $text) = $sv->command('swap-commission', '--gtin', '09506000134352', '--serial', 'A1', '--load', $first, '--event', 2, '--reason', 'again');
+    is($code, 1, 'which is not there any more');
+    like($text, qr/no other commissioning of this pack is kept from load $first, event 2/, 'said plainly');
+    ($code, $text) = $sv->command('swap-commission', '--gtin', '09506000134352', '--serial', 'A1', '--load', 'x', '--reason', 'again');
+    is($code, 2, 'a bad number');
 };
 
 subtest 'a file that contradicts itself' => sub {
@@ -286,7 +295,10 @@ subtest 'parked' => sub {
         qq{1 p 2 ["$sscc[0]", "A2"]}, 'at the deadline one finding');
 
     $facts->load([commission(['A2']), {step => 'commissioning', items => [$sscc[0]], container => 1}]);
-    $facts->unpark;
+    $sv->sql('update sv.parked set next_at = now()');
+    $sv->start_worker(roles => 'housekeeping', redis => undef);
+    wait_for { $sv->sql('select count(*) from sv.parked') == 0 } 'housekeeping';
+    $sv->stop('worker');
     is($sv->sql('select count(*) from sv.parked'), 0, 'when all are there it waits no more');
     ok($sv->sql(q{select jsonb_exists(detail, 'resolved') from sv.finding}), 'and the finding says so');
 };
@@ -424,9 +436,9 @@ subtest 'races' => sub {
         $facts->load($files->[$_], name => "$name $_") for 0 .. $#{$files};
         my $one = $facts->tables;
 
-        for my $round (1 .. ($ENV{SV_TEST_ALL} ? 20 : 3)) {
+        for my $round (1 .. ($ENV{SV_TEST_ALL} ? 20 : 2)) {
             $facts->forget;
-            my $failed = race(0, map { [$files->[$_], name => "$name $_"] } shuffle(0 .. $#{$files}));
+            my $failed = race($name eq 'commission', map { [$files->[$_], name => "$name $_"] } shuffle(0 .. $#{$files}));
             is($failed, 0, "$name: nobody fails");
             is_deeply($facts->tables, $one, "$name: the same, round $round") or last;
         }
