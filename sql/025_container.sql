@@ -12,7 +12,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(15, 'container');
+select sv.migration_begin(25, 'container');
 
 
 -- Is a container the company's and nobody else's?  By its number, by who

@@ -11,7 +11,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(10, 'audit');
+select sv.migration_begin(17, 'audit');
 
 
 -- A head says where the chain stood: signed with a key that is not in the

@@ -14,7 +14,8 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(12, 'api');
+select sv.migration_begin(20, 'api');
+
 
 -- Whose events a location may capture: those about its company's products, or
 -- of anybody ('').  42501: none.

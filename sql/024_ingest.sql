@@ -11,7 +11,8 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(14, 'ingest');
+select sv.migration_begin(24, 'ingest');
+
 
 -- For a session that commits without waiting for the disk: when this returns,
 -- everything that it committed before is there.

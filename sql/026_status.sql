@@ -11,7 +11,8 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(16, 'status');
+select sv.migration_begin(26, 'status');
+
 
 -- the findings of a day, of all products; the key leads with the product
 create index finding_at on sv.finding using brin (at);

@@ -11,7 +11,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(17, 'ahead');
+select sv.migration_begin(27, 'ahead');
 
 
 -- Work behind `p_after' (null: the oldest), in the order of its time, with the
