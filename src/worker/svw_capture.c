@@ -200,7 +200,7 @@ svw_capture_load(svw_captures_t *captures, const svw_capture_job_t *job, int fd)
 
     source = (svw_source_t) {
         .feed = "/epcis/capture", .company = job->company, .strict = (int) captures->conf->strict, .whole = job->whole,
-        .events = captures->conf->capture_event_limit, .salt = ""
+        .events = captures->conf->capture_event_limit
     };
 
     (void) svw_load_file(captures->conf, captures->db, fd, job->file, &source, 0, &report, &load_id);

@@ -60,7 +60,7 @@ svw_cmd_load_file(svw_command_t *command)
     }
 
     source = (svw_source_t) {
-        .feed = "", .company = "", .salt = "", .strict = (int) command->conf->strict,
+        .feed = "", .company = "", .strict = (int) command->conf->strict,
         .whole = command->conf->on_error == SVW_ON_ERROR_NONE
     };
 

@@ -11,7 +11,6 @@ static int svw_event_quarantine(svw_event_t *event, const svw_case_t *judged, co
 static void svw_event_note(svw_event_t *event, const svw_case_t *judged, const char *reason);
 static void svw_event_again(svw_event_t *event, const svw_case_t *judged);
 static int svw_event_facts(svw_event_t *event, const svw_case_t *judged, uint8_t facts[SVW_DIGEST]);
-static int svw_event_identity(svw_event_t *event, const uint8_t facts[SVW_DIGEST], uint8_t identity[SVW_DIGEST]);
 static char *svw_event_error(svw_event_t *event);
 static void svw_event_mix_quantities(svw_event_t *event);
 static void svw_event_mix(svw_event_t *event, const char *text);
@@ -58,11 +57,11 @@ svw_event_row(svw_event_t *event, svw_case_t *judged)
 
     error = NULL;
 
-    if (svw_event_facts(event, judged, judged->row.facts) != 0
-        || svw_event_identity(event, judged->row.facts, judged->row.identity) != 0)
-    {
+    if (svw_event_facts(event, judged, judged->row.facts) != 0) {
         return svw_load_stop(event->load, SVW_LOAD_FAILED, "no SHA-256 from OpenSSL");
     }
+
+    memcpy(judged->row.identity, event->text[SVW_MEMBER_ID].len != 0 ? event->id : judged->row.facts, SVW_DIGEST);
 
     if (event->seen & 1u << SVW_MEMBER_ERROR) {
         error = svw_event_error(event);
@@ -223,28 +222,6 @@ svw_event_facts(svw_event_t *event, const svw_case_t *judged, uint8_t facts[SVW_
     }
 
     return EVP_DigestFinal_ex(event->md, facts, NULL) == 1 ? 0 : -1;
-}
-
-
-/* What a person released from quarantine is another event than the one that was held back. */
-static int
-svw_event_identity(svw_event_t *event, const uint8_t facts[SVW_DIGEST], uint8_t identity[SVW_DIGEST])
-{
-    memcpy(identity, event->text[SVW_MEMBER_ID].len != 0 ? event->id : facts, SVW_DIGEST);
-
-    if (event->load->source->salt[0] == '\0') {
-        return 0;
-    }
-
-    if (EVP_DigestInit_ex(event->md, event->sha256, NULL) != 1) {
-        return -1;
-    }
-
-    svw_event_mix(event, "salt");
-    svw_event_mix(event, event->load->source->salt);
-    EVP_DigestUpdate(event->md, identity, SVW_DIGEST);
-
-    return EVP_DigestFinal_ex(event->md, identity, NULL) == 1 ? 0 : -1;
 }
 
 

@@ -148,7 +148,7 @@ svw_ingest_load(svw_filing_t *filing, svw_inbox_t *inbox, svw_inbox_file_t *file
 
     feed = file->feed;
     source = (svw_source_t) {
-        .feed = feed->name, .company = feed->company, .strict = (int) feed->strict, .salt = "",
+        .feed = feed->name, .company = feed->company, .strict = (int) feed->strict,
         .whole = feed->on_error == SVW_ON_ERROR_NONE
     };
 

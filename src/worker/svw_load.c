@@ -22,7 +22,7 @@ static json_t *svw_load_report(svw_load_t *load);
 static int svw_load_too_many(svw_load_t *load, int32_t event);
 
 
-static const svw_source_t  svw_source_inbox = { .feed = "", .company = "", .salt = "" };
+static const svw_source_t  svw_source_inbox = { .feed = "", .company = "" };
 
 
 svw_file_rc_t

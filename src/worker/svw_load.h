@@ -91,7 +91,6 @@ typedef struct {
     int          strict;                /* nothing but the standard's own form */
     int          whole;                 /* all or nothing: rollback, on_error = none */
     unsigned     events;                /* at most, else it is refused; 0: any number */
-    const char  *salt;                  /* of a release from quarantine: makes its events others; "" */
 } svw_source_t;
 
 typedef struct {

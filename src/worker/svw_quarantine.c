@@ -141,7 +141,7 @@ svw_release_load(svw_release_t *release, const svw_quarantine_edit_t *edit, json
         return SVW_EXIT_FAILED;
     }
 
-    source = (svw_source_t) { .feed = "quarantine", .company = release->company, .whole = 1, .salt = "" };
+    source = (svw_source_t) { .feed = "quarantine", .company = release->company, .whole = 1 };
     (void) svw_load_file(release->conf, &release->db, fd, release->name, &source, 0, &report, &release->load_id);
     close(fd);
 

@@ -28,7 +28,7 @@ static void sv_fuzz_require(int condition);
 
 /* an ordinary feed, and a strict one */
 static const svw_source_t  sv_fuzz_sources[] = {
-    { .feed = "", .company = "", .salt = "" }, { .feed = "strict", .company = "", .strict = 1, .salt = "salt" }
+    { .feed = "", .company = "" }, { .feed = "strict", .company = "", .strict = 1 }
 };
 
 
