@@ -57,7 +57,8 @@ wait_for { opendir(my $dir, $in) or die $!; !grep { /\.csv$/ } readdir $dir } 'e
 my $late = high_water();
 
 diag(sprintf '%d files, %.0f a second; high water %d kB after 500, %d kB at the end', $files, $files / (time - $before), $early, $late);
-cmp_ok($late, '<', $early + 2000, 'memory is flat');
+# AddressSanitizer keeps up to 256 MB of what was freed
+cmp_ok($late, '<', $early + ($sv->asan ? 300_000 : 2_000), 'memory is flat');
 
 opendir(my $done, "$in/done") or die $!;
 opendir(my $rejected, "$in/rejected") or die $!;
