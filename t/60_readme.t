@@ -140,7 +140,7 @@ subtest 'maps' => sub {
     my @files = map { m{([^/]+)\.c$} } glob "$root/src/worker/*.c";
     my %named = map { $_ => 1 } $map =~ /\b(svw_\w+)/g;
 
-    $named{"svw_api_container$_"} = 1 for $map =~ /svw_api_container \((_\w+), (_\w+)\)/;
+    $named{"svw_api_container$_"} = 1 for map { split /, / } $map =~ /svw_api_container \(([_\w, ]+)\)/;
     ok($named{$_}, "src/worker/svw.h: $_") for grep { $_ ne 'svw' } @files;
 };
 
