@@ -1,0 +1,17 @@
+-- The salt of consumers' tokens, another one every day, the same at every gateway.
+
+begin;
+
+do $$
+begin
+  if to_regprocedure('sv.migration_begin(integer, text)') is null then
+    raise exception 'apply sql/000_roles.sql first';
+  end if;
+end
+$$;
+
+set local role sv_owner;
+select sv.migration_begin(34, 'salt');
+
+
+commit;
