@@ -6,7 +6,12 @@
  * fields parted by tabs, an unknown value empty; what GS1 permits in a serial
  * or lot holds no control character, so nothing is escaped.  (gateway, boot,
  * sequence) is an event's identity: one that comes twice is the same, one that is
- * missing in the sequence was lost.
+ * missing in the sequence was lost.  The fields of a line, in this order:
+ *
+ *   version sequence at_ms occurred_ms gtin serial lot expiry location session
+ *   country lat lon accuracy_km entry_mode reason alert_id request_id flags
+ *
+ * flags: h (hint), s (silent).
  *
  * Of a consumer there is a country, the centre of a coarse cell and a token
  * that changes every day, never an address.
@@ -44,7 +49,11 @@ typedef struct {
     unsigned      silent:1;             /* a status read without alert: kept, not judged */
 } sv_event_t;
 
-/* The line with its end; its length, or 0 where it does not fit (nothing valid is that long). */
+/*
+ * The line with its end; its length, which is less than SV_EVENT_LINE, or 0:
+ * `size' is less than SV_EVENT_LINE, or this is no event that could be read again.
+ * Degrees are written with two decimals.
+ */
 size_t sv_event_line(char *line, size_t size, const sv_event_t *event);
 
 /* One line without its end; spans point into it. 0, or -1: not such a line. */
