@@ -57,7 +57,8 @@ create table sv.judge (
   holder   uuid,
   until    timestamptz,
   chain_n  bigint       not null default 0,               -- operations are judged up to this row of the audit chain
-  scan_n   bigint       not null default 0                -- the last n of sv.scan
+  scan_n   bigint       not null default 0,               -- the last n of sv.scan
+  case_n   bigint       not null default 0                -- the last number of a case
 );
 
 insert into sv.judge default values;
@@ -92,7 +93,7 @@ create type sv.case_status as enum ('new', 'acknowledged', 'investigating', 'clo
 create table sv.case (
   gtin           bigint          not null,
   case_id        uuid            not null,
-  number         bigint          not null unique generated always as identity,  -- for people
+  number         bigint          not null,                -- for people; counted in sv.judge
   rule           text            not null,                -- that decided
   severity       sv.severity     not null,
   status         sv.case_status  not null default 'new',
@@ -116,6 +117,7 @@ create table sv.case (
 );
 
 create index case_changed on sv.case (changed_at, case_id);
+create index case_number on sv.case (number);
 
 
 -- What a rule said: replaced when there is more evidence, withdrawn when it is explained away.

@@ -62,10 +62,10 @@ subtest 'nothing runs' => sub {
 
 subtest 'all is well' => sub {
     $sv->start_worker(housekeeping_interval => '100ms');
-    wait_for { 3 == keys %{status()->{running}} } 'the roles';
+    wait_for { 4 == keys %{status()->{running}} } 'the roles';
 
     my ($code, $text) = $sv->command('status');
-    like($text, qr/^running +(?=.*ingest 1)(?=.*relay 1)(?=.*housekeeping 1)/m, 'running');
+    like($text, qr/^running +(?=.*ingest 1)(?=.*relay 1)(?=.*housekeeping 1)(?=.*consume 1)/m, 'running');
     like($text, qr/^Nothing needs a person\.\n\z/m, 'said in words');
 };
 

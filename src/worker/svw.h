@@ -39,6 +39,10 @@
  *   svw_push       events to a receiver (svw_push_http: one request)
  *   svw_out        what is told to others, in order          svw_epcis       written as EPCIS 2.0
  *
+ * The roles consume, notify
+ *   svw_consume    scans and operations -> judge -> cases
+ *   svw_notify     cases -> webhook, log
+ *
  * The role api, behind nginx
  *   svw_api        the server                svw_api_thread  who carries requests out
  *   svw_api_call   one request               svw_api_route   its target
@@ -91,8 +95,11 @@ typedef enum { SVW_UNKNOWN_REJECT, SVW_UNKNOWN_CREATE } svw_unknown_t;
 #define SVW_ROLE_HOUSEKEEPING  0x04
 #define SVW_ROLE_API           0x08
 #define SVW_ROLE_PUSH          0x10
-#define SVW_ROLE_DEFAULT       0x07
-#define SVW_ROLE_ALL           0x1f
+#define SVW_ROLE_CONSUME       0x20
+#define SVW_ROLE_NOTIFY        0x40
+#define SVW_ROLE_DEFAULT       (SVW_ROLE_INGEST|SVW_ROLE_RELAY|SVW_ROLE_HOUSEKEEPING|SVW_ROLE_CONSUME)
+#define SVW_ROLE_ALL           0x7f
+#define SVW_ROLE_LIST          "ingest, relay, housekeeping, api, push, consume, notify"
 
 /* Where files come from and how they are read: the inbox, or a section [feed NAME]. */
 typedef struct {
@@ -235,6 +242,8 @@ int svw_relay_run(svw_conf_t *conf);
 int svw_housekeeping_run(svw_conf_t *conf);
 int svw_api_run(svw_conf_t *conf);
 int svw_push_run(svw_conf_t *conf);
+int svw_consume_run(svw_conf_t *conf);
+int svw_notify_run(svw_conf_t *conf);
 int svw_role_run(svw_conf_t *conf, unsigned role);      /* one of them: svw_supervise.c */
 
 typedef struct {

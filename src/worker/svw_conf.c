@@ -26,7 +26,8 @@ static const svw_conf_word_t  svw_conf_unknown[] = {
 
 static const svw_conf_word_t  svw_conf_role_words[] = {
     { "ingest", SVW_ROLE_INGEST }, { "relay", SVW_ROLE_RELAY }, { "housekeeping", SVW_ROLE_HOUSEKEEPING },
-    { "api", SVW_ROLE_API }, { "push", SVW_ROLE_PUSH }, { NULL, 0 }
+    { "api", SVW_ROLE_API }, { "push", SVW_ROLE_PUSH }, { "consume", SVW_ROLE_CONSUME }, { "notify", SVW_ROLE_NOTIFY },
+    { NULL, 0 }
 };
 
 #define SVW_KEY(name, kind, min, max)  { #name, svw_conf_set_##kind, offsetof(svw_conf_t, name), min, max, NULL, NULL }

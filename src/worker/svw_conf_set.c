@@ -193,7 +193,7 @@ svw_conf_set_roles(void *base, const svw_conf_key_t *key, const char *value)
 
         if (len > 0) {
             if (len >= sizeof(word)) {
-                return "expected a list of ingest, relay, housekeeping, api, push";
+                return "expected a list of " SVW_ROLE_LIST;
             }
 
             memcpy(word, value, len);
@@ -201,7 +201,7 @@ svw_conf_set_roles(void *base, const svw_conf_key_t *key, const char *value)
 
             role = svw_role_parse(word);
             if (role == 0) {
-                return "expected a list of ingest, relay, housekeeping, api, push";
+                return "expected a list of " SVW_ROLE_LIST;
             }
 
             conf->roles |= role;

@@ -24,7 +24,7 @@ static void svw_help(FILE *out);
 
 static const svw_main_command_t  svw_main_commands[] = {
     { "run", svw_cmd_run,
-      "run [--role ingest|relay|housekeeping|api|push]\n\n"
+      "run [--role ingest|relay|housekeeping|api|push|consume|notify]\n\n"
       "Runs the roles of the configuration, one process each, in the foreground. --role runs one\n"
       "role in this process. SIGTERM and SIGINT end it after the lot or batch at hand; SIGHUP reads\n"
       "the configuration again and opens the log again.\n" },
@@ -200,7 +200,7 @@ svw_cmd_run(svw_command_t *command)
         role = svw_role_parse(command->argv[2]);
 
         if (role == 0) {
-            fprintf(stderr, "serial-verify-worker: no such role \"%s\": ingest, relay, housekeeping, api or push\n",
+            fprintf(stderr, "serial-verify-worker: no such role \"%s\": one of " SVW_ROLE_LIST "\n",
                     command->argv[2]);
             return SVW_EXIT_USAGE;
         }
@@ -260,6 +260,8 @@ svw_help(FILE *out)
                  "  housekeeping   partitions, parked events, signed heads, reconciliation of lots\n"
                  "  api            answers behind nginx: captures, events, containers, recalls, serial numbers\n"
                  "  push           sends events to push_url\n"
+                 "  consume        judges scans and operations: findings, cases\n"
+                 "  notify         tells of cases\n"
                  "\nThe configuration is read from %s unless -c says otherwise;\n"
                  "--check says what is wrong with it and changes nothing. docs/worker.md tells more.\n"
                  "Exit codes: 0 done; 1 refused or failed; 2 bad arguments, values or configuration;\n"

@@ -143,8 +143,12 @@ svw_role_run(svw_conf_t *conf, unsigned role)
     case SVW_ROLE_API:
         return svw_api_run(conf);
 
-    default:
+    case SVW_ROLE_PUSH:
         return svw_push_run(conf);
+    case SVW_ROLE_CONSUME:
+        return svw_consume_run(conf);
+    default:
+        return svw_notify_run(conf);
     }
 }
 
