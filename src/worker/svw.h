@@ -55,6 +55,9 @@
  *   svw_audit_check, svw_audit_db, svw_audit_diagnose    the check, and what it names
  *   svw_audit_export, svw_audit_import                   a chain that leaves the database, and its check
  *
+ * Scans judged (svw_judge.h: the map of the rules)
+ *   svw_resemble   what a scanner or a typist makes of a serial or lot
+ *
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)
  *
  * Commands for people: svw_cmd (what they share), svw_status and one file each, svw_cmd_audit, svw_cmd_check, svw_cmd_export,
