@@ -221,7 +221,7 @@ subtest 'load products' => sub {
     ($code, $text) = load('products', "$header\n$gtin,\xff\xfe,y,,,\n");
     is($code, 1, 'not UTF-8');
     like($text, qr/^FILE:2: /, 'not UTF-8: told');
-    fails(2, qr/load products, locations or keys/, 'load', 'horses', 'x');
+    fails(2, qr/load products, locations, keys or markets/, 'load', 'horses', 'x');
     fails(2, qr/No such file/, 'load', 'products', $sv->base . '/none');
 };
 

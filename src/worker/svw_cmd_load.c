@@ -73,6 +73,9 @@ static const svw_table_t  svw_tables[] = {
       "select sv.put_credential($1, coalesce($2, 'api_key'), $3, $4::timestamptz, $5::timestamptz, $6)",
       { { "sha256", SVW_FIELD_SHA256, 1 }, { "kind", SVW_FIELD_TEXT, 0 }, { "gln", SVW_FIELD_GLN, 1 },
         { "not_before", SVW_FIELD_TIME, 0 }, { "not_after", SVW_FIELD_TIME, 0 } } },
+    { "markets",
+      "select sv.put_market($1, $2, $3, $4)",
+      { { "gtin", SVW_FIELD_GTIN, 1 }, { "lot", SVW_FIELD_TEXT, 0 }, { "markets", SVW_FIELD_TEXT, 1 } } },
     { NULL, NULL, { { NULL, 0, 0 } } }
 };
 
@@ -93,7 +96,7 @@ svw_cmd_load(svw_command_t *command)
     }
 
     if (table->name == NULL) {
-        fprintf(stderr, "serial-verify-worker: load products, locations or keys, and one file, see load --help\n");
+        fprintf(stderr, "serial-verify-worker: load products, locations, keys or markets, and one file, see load --help\n");
         return SVW_EXIT_USAGE;
     }
 

@@ -33,7 +33,7 @@ static const svw_main_command_t  svw_main_commands[] = {
       "Loads one file (CSV, EPCIS 2.0 JSON-LD, EPCIS 1.2 or 2.0 XML) now and prints its report. The file\n"
       "stays where it is. Exit code 1 when any line was rejected.\n" },
     { "load", svw_cmd_load,
-      "load products|locations|keys FILE.csv\n\n"
+      "load products|locations|keys|markets FILE.csv\n\n"
       "Loads reference data: all rows, or none when a row is bad. The columns are in docs/worker.md.\n" },
     { "key", svw_cmd_key,
       "key create --gln GLN [--days N] | key list --gln GLN | key revoke --key KEY | --sha256 HEX\n\n"

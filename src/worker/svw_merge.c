@@ -192,7 +192,7 @@ svw_merge_lot(svw_load_t *load, int64_t n)
     params[2] = number;
     params[3] = uuid;
 
-    if (svw_merge_db(load, svw_merge_query(load, &result, "select outcome, lines from sv.merge_lot($1, $2, $3, $4)", 4, params)) != 0) {
+    if (svw_merge_db(load, svw_merge_query(load, &result, "select outcome, lines from sv.merge_lot_markets($1, $2, $3, $4)", 4, params)) != 0) {
         return load->rc;
     }
 
