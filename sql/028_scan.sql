@@ -171,7 +171,8 @@ create table sv.case_event (
   at       timestamptz  not null,
   kind     text         not null,     -- opened, evidence, severity, proposed, asks, merged, status, note, party, muted, unmuted
   actor    text,                      -- GLN and name of who did it; null: the judge
-  detail   jsonb        not null default '{}'
+  detail   jsonb        not null default '{}',
+  state    jsonb        not null      -- the row of the case as it was then
 );
 
 create index case_event_case on sv.case_event (gtin, case_id, n);
@@ -198,16 +199,18 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_n  bigint;
+  v_n      bigint;
+  v_state  jsonb;
 begin
   update sv.case c
   set version = c.version + 1, changed_at = p_at
-  where c.gtin = p_gtin and c.case_id = p_case_id;
+  where c.gtin = p_gtin and c.case_id = p_case_id
+  returning to_jsonb(c) into v_state;
 
   update sv.case_clock k set n = k.n + 1 returning k.n into v_n;
 
-  insert into sv.case_event (n, gtin, case_id, at, kind, actor, detail)
-  values (v_n, p_gtin, p_case_id, p_at, p_kind, p_actor, coalesce(p_detail, '{}'));
+  insert into sv.case_event (n, gtin, case_id, at, kind, actor, detail, state)
+  values (v_n, p_gtin, p_case_id, p_at, p_kind, p_actor, coalesce(p_detail, '{}'), v_state);
 
   return v_n;
 end
