@@ -42,6 +42,8 @@ create table sv.scan (
   request_id   text,
   hint         text,
   silent       boolean      not null default false,       -- kept, not judged
+  before_id    integer,                                   -- location that made the state an inactive pack was met in
+  pack_lot     text         collate "C",                  -- the pack's, where none was presented
   primary key (gtin, at, gateway, boot, seq)
 ) partition by range (at);
 
@@ -49,12 +51,16 @@ create table sv.scan_default partition of sv.scan default;
 
 create index scan_n on sv.scan (n);
 
+-- what an upload that comes late would explain
+create index scan_miss on sv.scan (gtin, serial) where reason in ('product_unknown', 'lot_unknown', 'serial_unknown');
+
 
 -- Where the judge is, and who judges: one worker, by lease.  Whoever writes what
 -- was judged updates this row first, and finds out that it was replaced.
 create table sv.judge (
   one      boolean      not null primary key default true check (one),
   holder   uuid,
+  pid      integer,                                       -- the holder's backend
   until    timestamptz,
   chain_n  bigint       not null default 0,               -- operations are judged up to this row of the audit chain
   scan_n   bigint       not null default 0,               -- the last n of sv.scan
