@@ -594,10 +594,476 @@ end
 $$;
 
 
+-- The members of a change and their types.  22023: one is wrong.
+create function sv.alert_check(p_change jsonb)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name  text;
+  v_type  text;
+  v_text  text;
+begin
+  if jsonb_typeof(p_change) <> 'object' or p_change = '{}' then
+    raise exception using errcode = '22023', message = 'The body is an object with status, reason, note, party, muted_until, or some of them.';
+  end if;
+
+  for v_name, v_type, v_text in select e.key, jsonb_typeof(e.value), e.value #>> '{}' from jsonb_each(p_change) e loop
+    if v_name not in ('status', 'reason', 'note', 'party', 'muted_until') then
+      perform sv.bad_value(v_name, 'it is no member of this body');
+
+    elsif v_type <> (case v_name when 'party' then 'object' else 'string' end) and not (v_name = 'muted_until' and v_type = 'null') then
+      perform sv.bad_value(v_name, case v_name when 'party' then 'an object is needed' else 'a text is needed' end);
+
+    elsif v_name = 'note' and (length(v_text) > 500 or v_text !~ '\S') then
+      perform sv.bad_value(v_name, 'up to 500 characters are needed');
+
+    elsif v_name = 'status' and v_text <> all (enum_range(null::sv.case_status)::text[]) then
+      perform sv.bad_value(v_name, 'one of ' || (select string_agg(distinct t.to_status::text, ', ') from sv.case_transition t) || ' is needed');
+    end if;
+  end loop;
+
+  if p_change ? 'reason' and p_change ->> 'status' is distinct from 'closed' then
+    perform sv.bad_value('reason', 'it is what a case is closed with; another status has a note');
+
+  elsif p_change ? 'reason' and not exists (select from sv.case_close_reason r where r.reason = p_change ->> 'reason') then
+    perform sv.bad_value('reason', 'one of ' || (select string_agg(r.reason, ', ' order by r.place) from sv.case_close_reason r) || ' is needed');
+  end if;
+end
+$$;
+
+-- What people can change of a case: before and after, for the audit trail.
+create function sv.alert_state(p_gtin bigint, p_case_id uuid)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_strip_nulls(jsonb_build_object('status', c.status, 'close_reason', c.close_reason, 'close_note', c.close_note,
+    'muted_until', sv.out_time(c.muted_until), 'parties', (
+      select jsonb_object_agg(p.party, jsonb_build_object('status', p.status, 'note', p.note)) from sv.case_party p
+      where p.gtin = c.gtin and p.case_id = c.case_id)))
+  from sv.case c
+  where c.gtin = p_gtin and c.case_id = p_case_id
+$$;
+
+-- The part `status' of a change: what is told of it, or null when it is so already.  22023, 55000.
+create function sv.alert_status(p_case sv.case, p_change jsonb)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_step  sv.case_transition;
+  v_to    sv.case_status := (p_change ->> 'status')::sv.case_status;
+begin
+  if v_to = p_case.status and (v_to <> 'closed' or p_case.close_reason is not distinct from p_change ->> 'reason') then
+    return null;
+  end if;
+
+  select t.* into v_step from sv.case_transition t where t.status = p_case.status and t.to_status = v_to;
+
+  if v_step.status is null then
+    raise exception using errcode = '55000', column = 'status', message = format('status: a case that is %s does not become %s', p_case.status, v_to)
+      || coalesce((select '; it may become ' || string_agg(t.to_status::text, ', ') from sv.case_transition t where t.status = p_case.status), '');
+
+  elsif v_step.needs is not null and not p_change ? v_step.needs then
+    perform sv.bad_value(v_step.needs, format('say why a case that is %s becomes %s', p_case.status, v_to));
+  end if;
+
+  update sv.case c
+  set status = v_to, close_reason = p_change ->> 'reason', close_note = case v_to when 'closed' then p_change ->> 'note' end
+  where c.gtin = p_case.gtin and c.case_id = p_case.case_id;
+
+  return jsonb_strip_nulls(jsonb_build_object('from', p_case.status, 'to', v_to, 'reason', p_change -> 'reason', 'note', p_change -> 'note'));
+end
+$$;
+
+-- The part `party'; as sv.alert_status().  A status of null takes back what it said.
+create function sv.alert_party(p_case sv.case, p_party jsonb, p_who text, p_at timestamptz)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_name   text := p_party ->> 'party';
+  v_said   text := p_party ->> 'status';
+  v_note   text := coalesce(p_party ->> 'note', '');
+  v_was    sv.case_party;
+begin
+  if coalesce(v_name, '') not in ('manufacturer', 'parallel_distributor', 'wholesaler', 'pharmacy', 'authority', 'system') then
+    perform sv.bad_value('party.party', 'one of manufacturer, parallel_distributor, wholesaler, pharmacy, authority, system is needed');
+
+  elsif not p_party ? 'status' or v_said not in ('pending', 'no_root_cause', 'root_cause') then
+    perform sv.bad_value('party.status', 'one of pending, no_root_cause, root_cause is needed, or null');
+
+  elsif jsonb_typeof(p_party -> 'note') <> 'string' or length(v_note) > 500 then
+    perform sv.bad_value('party.note', 'a text of up to 500 characters is needed');
+
+  elsif (p_party - '{party,status,note}'::text[]) <> '{}' then
+    perform sv.bad_value('party', 'it has party, status and note');
+  end if;
+
+  select p.* into v_was from sv.case_party p where p.gtin = p_case.gtin and p.case_id = p_case.case_id and p.party = v_name;
+
+  if v_was.status is not distinct from v_said and (v_said is null or v_was.note = v_note) then
+    return null;
+
+  elsif v_said is null then
+    delete from sv.case_party p where p.gtin = p_case.gtin and p.case_id = p_case.case_id and p.party = v_name;
+
+  else
+    insert into sv.case_party (gtin, case_id, party, status, note, at, actor)
+    values (p_case.gtin, p_case.case_id, v_name, v_said, v_note, p_at, p_who)
+    on conflict (gtin, case_id, party) do update
+    set status = excluded.status, note = excluded.note, at = excluded.at, actor = excluded.actor;
+  end if;
+
+  return jsonb_strip_nulls(jsonb_build_object('party', v_name, 'status', v_said, 'note', nullif(v_note, ''), 'before', v_was.status));
+end
+$$;
+
+-- The part `muted_until'; as sv.alert_status().  null: no longer muted.
+create function sv.alert_mute(p_case sv.case, p_until text, p_at timestamptz)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_until  timestamptz := sv.alert_time('muted_until', p_until);
+begin
+  if v_until is not distinct from p_case.muted_until then
+    return null;
+
+  elsif v_until <= p_at or v_until > p_at + interval '1 year' then
+    perform sv.bad_value('muted_until', 'a time within a year from now is needed');
+  end if;
+
+  update sv.case c set muted_until = v_until where c.gtin = p_case.gtin and c.case_id = p_case.case_id;
+
+  return jsonb_strip_nulls(jsonb_build_object('until', sv.out_time(v_until), 'before', sv.out_time(p_case.muted_until)));
+end
+$$;
+
+-- Changes a case whose row the caller holds, tells it and audits it, as one:
+-- whatever is changed is told, whatever is told is in the audit trail.  The version afterwards.
+create function sv.alert_apply(p_case sv.case, p_location integer, p_who text, p_change jsonb, p_digest bytea, p_request_id text)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now      timestamptz := clock_timestamp();
+  v_audit    uuid := gen_random_uuid();
+  v_before   jsonb := sv.alert_state(p_case.gtin, p_case.case_id);
+  v_status   jsonb;
+  v_party    jsonb;
+  v_mute     jsonb;
+  v_n        bigint;
+  v_version  integer;
+begin
+  if p_case.merged_into is not null then
+    raise exception using errcode = '55000', column = 'status', message = format('status: the case is part of case %s; change that', p_case.merged_into);
+  end if;
+
+  if p_change ? 'party' then
+    v_party := sv.alert_party(p_case, p_change -> 'party', p_who, v_now);
+  end if;
+
+  -- who hears of what a party found looks into it
+  if p_change ? 'status' then
+    v_status := sv.alert_status(p_case, p_change);
+  elsif v_party ? 'status' and exists (select from sv.case_transition t where t.status = p_case.status and t.to_status = 'investigating' and t.needs is null) then
+    v_status := sv.alert_status(p_case, '{"status": "investigating"}');
+  end if;
+
+  if p_change ? 'muted_until' then
+    v_mute := sv.alert_mute(p_case, p_change ->> 'muted_until', v_now);
+  end if;
+
+  select max(sv.case_tell(p_case.gtin, p_case.case_id, t.kind, p_who, t.detail, v_now)) into v_n
+  from (values
+    (v_party is not null, 'party', v_party),
+    (v_status is not null, 'status', v_status),
+    (v_mute is not null, case when v_mute ? 'until' then 'muted' else 'unmuted' end, v_mute),
+    (p_change ? 'note' and not coalesce(v_status ? 'note', false), 'note', jsonb_build_object('note', p_change -> 'note'))
+  ) as t (happened, kind, detail)
+  where t.happened;
+
+  if v_n is null then
+    return p_case.version;
+  end if;
+
+  insert into sv.case_change (gtin, case_id, version, location_id, digest, at)
+  values (p_case.gtin, p_case.case_id, p_case.version, p_location, p_digest, v_now);
+
+  select c.version into v_version from sv.case c where c.gtin = p_case.gtin and c.case_id = p_case.case_id;
+
+  insert into sv.audit (gtin, at, audit_id, changed, kind, operation, lot, reason, location_id, request_id, detail)
+  values (p_case.gtin, v_now, v_audit, true, 'admin', 'case_change', p_case.lot, 'ok', p_location, p_request_id,
+    jsonb_build_object('case_id', p_case.case_id, 'number', p_case.number, 'version', v_version, 'change', p_change,
+      'before', v_before, 'after', sv.alert_state(p_case.gtin, p_case.case_id)));
+
+  insert into sv.outbox (gtin, audit_id, at) values (p_case.gtin, v_audit, v_now);
+
+  return v_version;
+end
+$$;
+
+-- A change of one case by a reviewer.  sv_api.  p_version: that he has seen
+-- (null: whatever it is).  outcome: changed, unchanged (it is so already), repeated (this
+-- request was carried out before), stale (another version; nothing was done).
+-- 22023, 42501, P0002; 55000: the case cannot become this.
+create function sv.alert_change(
+  p_location    integer,
+  p_case_id     uuid,
+  p_version     integer,
+  p_change      jsonb,
+  p_request_id  text,
+  out outcome   text,
+  out version   integer
+)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_who     record;
+  v_case    sv.case;
+  v_last    sv.case_change;
+  v_digest  bytea := sha256(convert_to(p_change::text, 'UTF8'));
+begin
+  v_who := sv.reviewer(p_location);
+  perform sv.alert_check(p_change);
+  v_case := sv.reviewed_case(v_who.company, p_case_id, true);
+  version := v_case.version;
+
+  -- the change of this version, or where none is named the last one
+  select x.* into v_last
+  from sv.case_change x
+  where x.gtin = v_case.gtin and x.case_id = v_case.case_id and (p_version is null or x.version = p_version)
+  order by x.version desc limit 1;
+
+  if v_last.location_id = p_location and v_last.digest = v_digest
+    and (p_version is not null or coalesce(p_change ->> 'status', v_case.status::text) = v_case.status::text)
+  then
+    outcome := 'repeated';
+
+  elsif p_version <> v_case.version then
+    outcome := 'stale';
+
+  else
+    version := sv.alert_apply(v_case, p_location, v_who.who, p_change, v_digest, p_request_id);
+    outcome := case when version = v_case.version then 'unchanged' else 'changed' end;
+  end if;
+end
+$$;
+
+
+-- A list of cases to close, each with the version that was seen: its rows of (place, case_id, version).  22023
+create function sv.alert_items(p_cases jsonb)
+returns table (place bigint, case_id uuid, version integer)
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_place  bigint;
+  v_item   jsonb;
+begin
+  if jsonb_typeof(p_cases) <> 'array' or jsonb_array_length(p_cases) not between 1 and 500 then
+    perform sv.bad_value('cases', 'an array of 1 to 500 objects with id and version is needed');
+  end if;
+
+  for v_place, v_item in select e.ordinality, e.value from jsonb_array_elements(p_cases) with ordinality e loop
+    if jsonb_typeof(v_item) <> 'object' or v_item - '{id,version}'::text[] <> '{}'
+      or coalesce(v_item ->> 'id', '') !~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+      or jsonb_typeof(v_item -> 'version') is distinct from 'number' or v_item ->> 'version' !~ '^\d{1,9}$'
+    then
+      perform sv.bad_value(format('cases[%s]', v_place - 1), 'an object with id and version is needed');
+    end if;
+  end loop;
+
+  if (select count(distinct lower(e ->> 'id')) from jsonb_array_elements(p_cases) e) <> jsonb_array_length(p_cases) then
+    perform sv.bad_value('cases', 'a case is there twice');
+  end if;
+
+  return query
+  select e.ordinality, (e.value ->> 'id')::uuid, (e.value ->> 'version')::integer
+  from jsonb_array_elements(p_cases) with ordinality e;
+end
+$$;
+
+-- Closes what is listed, each for itself, or all or none.
+create function sv.alerts_close_items(p_location integer, p_who text, p_company text, p_order jsonb, p_change jsonb, p_request_id text)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_digest   bytea := sha256(convert_to(p_change::text, 'UTF8'));
+  v_item     record;
+  v_case     sv.case;
+  v_result   text;
+  v_again    boolean;
+  v_results  jsonb := '[]';
+begin
+  -- all rows first, in one order, then what is told: two of us never wait for each other
+  perform from sv.case c
+  where c.case_id in (select i.case_id from sv.alert_items(p_order -> 'cases') i) and sv.reviews(p_company, c.gtin)
+  order by c.gtin, c.case_id
+  for update;
+
+  for v_item in select i.* from sv.alert_items(p_order -> 'cases') i order by i.place loop
+    select c.* into v_case from sv.case c where c.case_id = v_item.case_id and sv.reviews(p_company, c.gtin);
+
+    v_again := exists (
+      select from sv.case_change x
+      where x.gtin = v_case.gtin and x.case_id = v_case.case_id and x.version = v_item.version and x.location_id = p_location and x.digest = v_digest);
+
+    v_result := case
+      when v_case.case_id is null then 'not_found'
+      when v_again then 'closed'
+      when v_case.version <> v_item.version then 'stale'
+      when not exists (select from sv.case_transition t where t.status = v_case.status and t.to_status = 'closed') then 'not_open'
+      when not v_case.proposed then 'not_proposed'
+      else 'closed' end;
+
+    if v_result <> 'closed' and p_order @> '{"all": true}' then
+      raise exception using errcode = '55000', column = format('cases[%s]', v_item.place - 1),
+        message = format('cases[%s]: %s, so none is closed', v_item.place - 1, case v_result
+          when 'not_found' then 'there is no such case' when 'stale' then 'it has changed since version ' || v_item.version
+          when 'not_open' then 'it is ' || v_case.status else 'it is not proposed for closure' end);
+
+    elsif v_result = 'closed' and not v_again then
+      v_case.version := sv.alert_apply(v_case, p_location, p_who, p_change, v_digest, p_request_id);
+    end if;
+
+    v_results := v_results || jsonb_strip_nulls(jsonb_build_object('id', v_item.case_id, 'result', v_result, 'version', v_case.version,
+      'repeated', case when v_again then true end));
+  end loop;
+
+  return v_results;
+end
+$$;
+
+-- Closes every proposed case that a filter selects, provided that there are as
+-- many as were counted, and that none changed after the event they were counted at.
+create function sv.alerts_close_found(p_location integer, p_who text, p_company text, p_order jsonb, p_change jsonb, p_request_id text)
+returns jsonb
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_digest   bytea := sha256(convert_to(p_order::text, 'UTF8'));
+  v_filter   sv.alert_filter := sv.alert_filter(p_order -> 'filter');
+  v_cases    sv.case[] := '{}';
+  v_case     sv.case;
+  v_results  jsonb;
+begin
+  select jsonb_agg(jsonb_build_object('id', c.case_id, 'result', 'closed', 'version', c.version, 'repeated', true) order by c.gtin, c.case_id) into v_results
+  from sv.case_change x
+    join sv.case c on c.gtin = x.gtin and c.case_id = x.case_id
+  where x.digest = v_digest and x.location_id = p_location;
+
+  if v_results is not null then
+    return v_results;
+  end if;
+
+  v_filter.proposed := true;
+
+  for v_case in execute format(
+    'select c.* from sv.case c where %s and c.status in (select t.status from sv.case_transition t where t.to_status = ''closed'')
+     order by c.gtin, c.case_id limit 1001 for update of c', sv.alert_where(v_filter, p_company))
+  using v_filter, p_company loop
+    v_cases := v_cases || v_case;
+  end loop;
+
+  if cardinality(v_cases) > 1000 then
+    raise exception using errcode = '54000', column = 'filter', message = 'filter: more than 1000 proposed cases; select fewer';
+
+  elsif cardinality(v_cases) <> (p_order ->> 'count')::bigint then
+    raise exception using errcode = '55000', column = 'count', message = format('count: %s proposed cases are selected now; look at the list again', cardinality(v_cases));
+
+  elsif exists (select from unnest(v_cases) c join sv.case_event e on e.gtin = c.gtin and e.case_id = c.case_id and e.n > (p_order ->> 'event')::bigint) then
+    raise exception using errcode = '55000', column = 'event', message = 'event: some of these cases have changed since; look at the list again';
+  end if;
+
+  v_results := '[]';
+
+  foreach v_case in array v_cases loop
+    v_results := v_results || jsonb_build_object('id', v_case.case_id, 'result', 'closed',
+      'version', sv.alert_apply(v_case, p_location, p_who, p_change, v_digest, p_request_id));
+  end loop;
+
+  return v_results;
+end
+$$;
+
+-- Closes cases that are proposed for closure: {"cases": [{"id", "version"}..], "all"} or
+-- {"filter": {..}, "count", "event"}, with reason and note.  sv_api.  22023, 42501; 54000: too many;
+-- 55000: not all can be closed, or the filter selects others than were seen.
+create function sv.alerts_close(p_location integer, p_order jsonb, p_request_id text)
+returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_who      record;
+  v_name     text;
+  v_change   jsonb;
+  v_results  jsonb;
+begin
+  v_who := sv.reviewer(p_location);
+
+  if jsonb_typeof(p_order) <> 'object' or (p_order ? 'cases') = (p_order ? 'filter') then
+    raise exception using errcode = '22023', message = 'The body is an object with reason, and either cases or filter.';
+  end if;
+
+  for v_name in select k from jsonb_object_keys(p_order) k loop
+    if v_name <> all ((case when p_order ? 'cases' then '{cases,all,reason,note}' else '{filter,count,event,reason,note}' end)::text[]) then
+      perform sv.bad_value(v_name, 'it is no member of this body');
+    end if;
+  end loop;
+
+  if not p_order ? 'reason' then
+    perform sv.bad_value('reason', 'say why they are closed');
+  end if;
+
+  v_change := jsonb_build_object('status', 'closed', 'reason', p_order -> 'reason')
+    || case when p_order ? 'note' then jsonb_build_object('note', p_order -> 'note') else '{}' end;
+  perform sv.alert_check(v_change);
+
+  if p_order ? 'cases' then
+    if jsonb_typeof(p_order -> 'all') <> 'boolean' then
+      perform sv.bad_value('all', 'true or false is needed');
+    end if;
+
+    v_results := sv.alerts_close_items(p_location, v_who.who, v_who.company, p_order, v_change, p_request_id);
+
+  else
+    foreach v_name in array '{count,event}'::text[] loop
+      if coalesce(p_order ->> v_name, '') !~ '^\d{1,18}$' or jsonb_typeof(p_order -> v_name) <> 'number' then
+        perform sv.bad_value(v_name, 'the number of the list that was looked at is needed');
+      end if;
+    end loop;
+
+    if jsonb_typeof(p_order -> 'filter') <> 'object' then
+      perform sv.bad_value('filter', 'an object is needed');
+    end if;
+
+    v_results := sv.alerts_close_found(p_location, v_who.who, v_who.company, p_order, v_change, p_request_id);
+  end if;
+
+  return jsonb_build_object('closed', (select count(*) from jsonb_array_elements(v_results) r where r ->> 'result' = 'closed'), 'results', v_results);
+end
+$$;
+
+
 grant execute on function
   sv.alerts(integer, jsonb, text, text, integer, boolean),
   sv.alert(integer, uuid),
-  sv.alert_more(integer, uuid, text, text, integer)
+  sv.alert_more(integer, uuid, text, text, integer),
+  sv.alert_change(integer, uuid, integer, jsonb, text),
+  sv.alerts_close(integer, jsonb, text)
 to sv_api;
 
 commit;
