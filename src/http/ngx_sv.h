@@ -4,7 +4,8 @@
  * The way of a request: ngx_sv_route.c finds the endpoint by the raw target,
  * ngx_sv_auth.c says who asks, ngx_sv_pack.c and ngx_sv_input.c read the pack and the order,
  * ngx_sv_verify.c, ngx_sv_operate.c and ngx_sv_bulk.c carry them out through
- * src/serial, ngx_sv_response.c renders, ngx_sv_op.c owns the waiting.
+ * src/serial, ngx_sv_response.c renders, ngx_sv_op.c owns the waiting.  Every
+ * verdict leaves as a scan event: ngx_sv_event.c.
  * What another server answers, ngx_sv_identity.c lets through.
  */
 
@@ -44,6 +45,14 @@ typedef enum {
     NGX_SV_POOLS
 } ngx_sv_pool_e;
 
+typedef enum {
+    NGX_SV_PLACE_COUNTRY = 0,
+    NGX_SV_PLACE_LAT,
+    NGX_SV_PLACE_LON,
+    NGX_SV_PLACE_ACCURACY,
+    NGX_SV_PLACES
+} ngx_sv_place_e;
+
 typedef struct {
     u_char          *conninfo;              /* NUL-terminated; NULL: the module is not configured */
     ngx_uint_t       connections[NGX_SV_POOLS];
@@ -71,6 +80,16 @@ typedef struct {
     ngx_shm_zone_t  *stats_zone;
     ngx_shm_zone_t  *miss_zone;
     ngx_str_t        api_secret;            /* data NULL: none */
+
+    ngx_flag_t       events;                /* scan events are collected */
+    ngx_int_t        events_limit;          /* blocks that the stream may hold */
+    u_char          *gateway;               /* NUL-terminated */
+    ngx_path_t      *spool;                 /* NULL: none */
+    off_t            spool_limit;
+#if (NGX_THREADS)
+    ngx_thread_pool_t  *threads;            /* with a spool */
+#endif
+
     ngx_uint_t       used;                  /* some location has an endpoint, or */
     ngx_uint_t       identity;              /* passes identities on */
 } ngx_sv_main_conf_t;
@@ -84,6 +103,8 @@ typedef struct {
     ngx_uint_t       endpoint;              /* ngx_sv_endpoint_e */
     ngx_flag_t       anonymous;
     ngx_flag_t       identity;
+    ngx_uint_t       place_given;
+    ngx_http_complex_value_t  *place[NGX_SV_PLACES];        /* of a consumer; NULL: not given */
 } ngx_sv_loc_conf_t;
 
 extern ngx_conf_num_bounds_t  ngx_sv_conf_bulk_requests_bounds;
@@ -109,11 +130,19 @@ char *ngx_sv_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_sv_conf_miss_budget(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_sv_conf_endpoint(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_sv_conf_api_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_sv_conf_events(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_sv_conf_gateway(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_sv_conf_spool(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_sv_conf_client_place(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t ngx_sv_conf_events_finish(ngx_conf_t *cf, ngx_sv_main_conf_t *smcf);
 extern ngx_conf_post_t  ngx_sv_conf_identity_post;
 ngx_int_t ngx_sv_conf_finish(ngx_conf_t *cf);
 
 
 /* one worker process: what lives from init_process to exit_process */
+
+typedef struct ngx_sv_events_s  ngx_sv_events_t;
+typedef struct ngx_sv_block_s   ngx_sv_block_t;
 
 #define NGX_SV_RANDOM  4096                 /* for request ids, drawn at once: a multiple of half an id's length */
 
@@ -125,6 +154,7 @@ typedef struct {
     sv_verify_t         *verify;            /* single requests */
     sv_verify_t         *verify_bulk;       /* lines of a list, on connections of their own */
     sv_operate_t        *operate;
+    ngx_sv_events_t     *events;            /* NULL: off */
     sv_ref_t            *ref;
     ngx_sv_refdata_t    *refdata;
     sv_timer_t          *tick;
@@ -137,6 +167,7 @@ typedef struct {
 
 ngx_int_t ngx_sv_process_init(ngx_cycle_t *cycle);
 void ngx_sv_process_exit(ngx_cycle_t *cycle);
+void ngx_sv_process_redis(ngx_sv_main_conf_t *conf, sv_redis_conf_t *redis);       /* what every connection there has in common */
 ngx_sv_worker_t *ngx_sv_worker(void);       /* NULL before init_process */
 ngx_int_t ngx_sv_conf_processes(ngx_cycle_t *cycle);        /* worker_processes */
 
@@ -170,6 +201,7 @@ typedef struct {
     const char      *of;
     const char      *entry_mode;
     u_char           occurred_at[NGX_SV_OCCURRED_AT];
+    int64_t          occurred_ms;           /* the same, since 1970 */
     uint8_t          occurred_at_len;
     uint8_t          key_len;
     u_char           key[SV_KEY_MAX];
@@ -292,7 +324,8 @@ ngx_int_t ngx_sv_metrics_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx);
 
 /* ngx_sv_judge.c: what both the single verify and a line of a bulk do with a look-up's result */
 typedef struct {
-    sv_reason_t          reason;
+    sv_reason_t          reason;            /* that is told */
+    sv_reason_t          truth;             /* the same but for the public */
     unsigned             hint_wanted:1;     /* one more query may tell the scanner's fault */
     unsigned             known:1;
     sv_record_t          record;
@@ -345,6 +378,18 @@ void ngx_sv_operate_fill(sv_operate_request_t *request, const ngx_sv_ctx_t *ctx,
 ngx_int_t ngx_sv_miss_zone(ngx_conf_t *cf, ngx_sv_main_conf_t *conf);
 ngx_uint_t ngx_sv_miss_exceeded(ngx_sv_main_conf_t *conf, ngx_connection_t *c);    /* seconds to wait, 0: go on */
 void ngx_sv_miss_count(ngx_sv_main_conf_t *conf, ngx_connection_t *c);
+uint64_t ngx_sv_miss_prefix(struct sockaddr *sa);
+
+
+/* ngx_sv_event.c: scan events of this process */
+ngx_sv_events_t *ngx_sv_events_create(ngx_sv_worker_t *worker, ngx_log_t *log);    /* NULL: out of memory */
+void ngx_sv_events_destroy(ngx_sv_events_t *events);        /* sends or spools what is left */
+ngx_uint_t ngx_sv_events_in_flight(ngx_sv_events_t *events);       /* blocks */
+const char *ngx_sv_events_way(ngx_sv_events_t *events);     /* where a block would go now: redis, spool, nowhere; off */
+
+/* A verdict was given: with the last step of the judgement, before it is rendered. */
+void ngx_sv_event_verified(ngx_http_request_t *r, const ngx_sv_ctx_t *ctx, const ngx_sv_pack_t *pack,
+    const ngx_sv_order_t *order, const ngx_sv_judgement_t *judgement, ngx_uint_t hint);
 
 
 /* ngx_sv_stats.c: counters of all worker processes, in shared memory */
@@ -367,6 +412,7 @@ typedef struct {
     ngx_atomic_t     pg_in_flight[NGX_SV_POOLS];
     ngx_atomic_t     redis_ready;
     ngx_atomic_t     operations;
+    ngx_atomic_t     event_blocks;
 } ngx_sv_gauge_t;
 
 #define NGX_SV_GAUGES  64
@@ -375,6 +421,7 @@ typedef struct {
     ngx_atomic_t     counter[NGX_SV_COUNTERS];
     ngx_atomic_t     bucket[NGX_SV_TIMES][NGX_SV_BUCKETS];
     ngx_atomic_t     time_sum[NGX_SV_TIMES];        /* ms */
+    ngx_atomic_t     spool_bytes;
     ngx_sv_gauge_t   gauge[NGX_SV_GAUGES];
 } ngx_sv_stats_t;
 
@@ -383,6 +430,7 @@ extern const ngx_msec_t  ngx_sv_stats_bounds[NGX_SV_BUCKETS - 1];
 ngx_int_t ngx_sv_stats_zone(ngx_conf_t *cf, ngx_sv_main_conf_t *conf);
 ngx_sv_stats_t *ngx_sv_stats(ngx_sv_main_conf_t *conf);
 void ngx_sv_count(ngx_sv_counter_e counter);
+void ngx_sv_count_n(ngx_sv_counter_e counter, ngx_uint_t n);
 void ngx_sv_count_reason(sv_reason_t reason);
 void ngx_sv_count_outcome(const sv_outcome_t *outcome);
 void ngx_sv_time(ngx_sv_time_e what, ngx_msec_t started);

@@ -66,7 +66,8 @@ static void ngx_sv_line_forget(ngx_sv_line_t *line);
 static void ngx_sv_line_decided(void *data, const sv_outcome_t *outcome);
 static void ngx_sv_line_done(ngx_sv_line_t *line);
 static ngx_int_t ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk, ngx_http_request_t *r);
-static void ngx_sv_line_render(sv_json_t *json, const ngx_sv_ctx_t *ctx, ngx_sv_line_t *line);
+static void ngx_sv_line_render(sv_json_t *json, ngx_http_request_t *r, const ngx_sv_ctx_t *ctx,
+    ngx_sv_line_t *line);
 static void ngx_sv_bulk_expired(ngx_sv_op_t *op);
 static void ngx_sv_bulk_release(ngx_sv_op_t *op);
 
@@ -373,7 +374,7 @@ ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk, ngx_http_request_t *r)
     sv_json_array(&json, "results");
 
     for (i = 0; i < bulk->n; i++) {
-        ngx_sv_line_render(&json, ctx, &bulk->line[i]);
+        ngx_sv_line_render(&json, r, ctx, &bulk->line[i]);
     }
 
     sv_json_array_end(&json);
@@ -388,7 +389,7 @@ ngx_sv_bulk_answer(ngx_sv_bulk_op_t *bulk, ngx_http_request_t *r)
 
 
 static void
-ngx_sv_line_render(sv_json_t *json, const ngx_sv_ctx_t *ctx, ngx_sv_line_t *line)
+ngx_sv_line_render(sv_json_t *json, ngx_http_request_t *r, const ngx_sv_ctx_t *ctx, ngx_sv_line_t *line)
 {
     sv_span_t  key;
 
@@ -405,6 +406,7 @@ ngx_sv_line_render(sv_json_t *json, const ngx_sv_ctx_t *ctx, ngx_sv_line_t *line
 
     case NGX_SV_LINE_VERDICT:
         ngx_sv_judge_alert(ctx, &line->result.judgement, line->hint);
+        ngx_sv_event_verified(r, ctx, &line->pack, &line->order, &line->result.judgement, line->hint);
         ngx_sv_render_verdict(json, ctx, &line->pack, &line->result.judgement, line->hint);
         break;
 

@@ -57,6 +57,9 @@ ngx_sv_create_main_conf(ngx_conf_t *cf)
     smcf->anonymous_floor = NGX_CONF_UNSET_MSEC;
     smcf->miss_budget = NGX_CONF_UNSET;
     smcf->miss_period = NGX_CONF_UNSET;
+    smcf->events = NGX_CONF_UNSET;
+    smcf->events_limit = 200000;
+    smcf->spool_limit = 1024 * 1024 * 1024;
 
     return smcf;
 }
@@ -83,6 +86,7 @@ ngx_sv_init_main_conf(ngx_conf_t *cf, void *conf)
     ngx_conf_init_msec_value(smcf->anonymous_floor, 30);
     ngx_conf_init_value(smcf->miss_budget, 30);
     ngx_conf_init_value(smcf->miss_period, 60);
+    ngx_conf_init_value(smcf->events, 1);
 
     if (smcf->redis_timeout >= smcf->deadline) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -159,6 +163,10 @@ ngx_sv_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_value(conf->anonymous, prev->anonymous, 1);
     ngx_conf_merge_value(conf->identity, prev->identity, 0);
+
+    if (!conf->place_given) {
+        ngx_memcpy(conf->place, prev->place, sizeof(conf->place));
+    }
 
     return NGX_CONF_OK;
 }
@@ -542,7 +550,8 @@ ngx_sv_conf_finish(ngx_conf_t *cf)
 
     if (smcf->refdata_zone == NULL
         || ngx_sv_stats_zone(cf, smcf) != NGX_OK
-        || ngx_sv_miss_zone(cf, smcf) != NGX_OK)
+        || ngx_sv_miss_zone(cf, smcf) != NGX_OK
+        || ngx_sv_conf_events_finish(cf, smcf) != NGX_OK)
     {
         return NGX_ERROR;
     }

@@ -19,6 +19,7 @@ static ngx_int_t ngx_sv_order_member(ngx_sv_order_t *order, const char *name, co
 static ngx_int_t ngx_sv_order_check(ngx_sv_order_t *order, ngx_uint_t kind,
     ngx_sv_problem_t *problem);
 static ngx_uint_t ngx_sv_time_valid(const char *text, size_t len);
+static int64_t ngx_sv_time_ms(const char *text, size_t len);
 
 
 /* the operations a client may ask for; what they do is in sql/002_rules.sql */
@@ -309,6 +310,7 @@ ngx_sv_order_member(ngx_sv_order_t *order, const char *name, const char *value, 
 
         order->occurred_at_len = (uint8_t) len;
         ngx_memcpy(order->occurred_at, value, len);
+        order->occurred_ms = ngx_sv_time_ms(value, len);
 
     } else if (ngx_strcmp(name, "key") == 0) {
         key.data = (u_char *) value;
@@ -467,6 +469,41 @@ ngx_sv_time_valid(const char *text, size_t len)
            && text[i + 3] == ':' && text[i + 4] >= '0' && text[i + 4] <= '5'
            && text[i + 5] >= '0' && text[i + 5] <= '9'
            && ngx_sv_two(text + i + 1) <= 14;
+}
+
+
+/* of a valid one, since 1970 */
+static int64_t
+ngx_sv_time_ms(const char *text, size_t len)
+{
+    size_t    i;
+    int64_t   ms, zone;
+    unsigned  scale;
+    sv_day_t  day;
+
+    day = sv_day_from_civil((int) (ngx_sv_two(text) * 100 + ngx_sv_two(text + 2)), ngx_sv_two(text + 5),
+                            ngx_sv_two(text + 8));
+    ms = ((int64_t) day * 86400 + ngx_sv_two(text + 11) * 3600 + ngx_sv_two(text + 14) * 60
+          + ngx_sv_two(text + 17)) * 1000;
+
+    i = sizeof("2027-01-31T09:30:00") - 1;
+
+    if (text[i] == '.') {
+        scale = 100;
+
+        for (i++; text[i] >= '0' && text[i] <= '9'; i++) {
+            ms += (text[i] - '0') * scale;
+            scale /= 10;
+        }
+    }
+
+    if (len - i == 1) {
+        return ms;
+    }
+
+    zone = (ngx_sv_two(text + i + 1) * 60 + ngx_sv_two(text + i + 4)) * 60000;
+
+    return text[i] == '+' ? ms - zone : ms + zone;
+}
 
 #undef ngx_sv_two
-}

@@ -45,6 +45,7 @@ ngx_sv_judge(ngx_sv_worker_t *worker, const ngx_sv_ctx_t *ctx, const ngx_sv_pack
     }
 
     judgement->reason = sv_verdict(&presented);
+    judgement->truth = judgement->reason;
 
     /* only with its own reason: beside a wrong lot it would tell of the right one */
     if (judgement->reason == SV_REASON_RECALLED) {

@@ -24,7 +24,6 @@ static ngx_int_t ngx_sv_miss_init_zone(ngx_shm_zone_t *zone, void *data);
 static ngx_uint_t ngx_sv_miss_applies(ngx_sv_main_conf_t *conf, ngx_connection_t *c);
 static ngx_atomic_t *ngx_sv_miss_find(ngx_sv_main_conf_t *conf, ngx_connection_t *c,
     uint32_t *tag, ngx_uint_t *found);
-static uint64_t ngx_sv_miss_prefix(struct sockaddr *sa);
 
 
 ngx_int_t
@@ -186,7 +185,7 @@ ngx_sv_miss_find(ngx_sv_main_conf_t *conf, ngx_connection_t *c, uint32_t *tag, n
 
 
 /* IPv4 /24, IPv6 /48: what one subscriber or site usually has */
-static uint64_t
+uint64_t
 ngx_sv_miss_prefix(struct sockaddr *sa)
 {
     uint64_t              prefix;

@@ -63,6 +63,13 @@ ngx_sv_process_init(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (smcf->events) {
+        worker->events = ngx_sv_events_create(worker, cycle->log);
+        if (worker->events == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     worker->tick = worker->loop->timer(worker->loop, ngx_sv_process_tick, worker);
     if (worker->tick == NULL) {
         return NGX_ERROR;
@@ -89,12 +96,7 @@ ngx_sv_process_cache(ngx_sv_worker_t *worker)
     }
 
     ngx_memzero(&redis, sizeof(sv_redis_conf_t));
-    redis.address = (char *) conf->redis_address;
-    redis.port = (int) conf->redis_port;
-    redis.path = (char *) conf->redis_path;
-    redis.password = (char *) conf->redis_password;
-    redis.database = (int) conf->redis_database;
-    redis.silence_ms = (unsigned) (2 * conf->deadline);
+    ngx_sv_process_redis(conf, &redis);
     redis.max_in_flight = 10000;
 
     worker->cache = sv_cache_create(worker->loop, &redis, (unsigned) conf->cache_ttl,
@@ -111,6 +113,18 @@ ngx_sv_process_cache(ngx_sv_worker_t *worker)
     }
 
     return NGX_OK;
+}
+
+
+void
+ngx_sv_process_redis(ngx_sv_main_conf_t *conf, sv_redis_conf_t *redis)
+{
+    redis->address = (char *) conf->redis_address;
+    redis->port = (int) conf->redis_port;
+    redis->path = (char *) conf->redis_path;
+    redis->password = (char *) conf->redis_password;
+    redis->database = (int) conf->redis_database;
+    redis->silence_ms = (unsigned) (2 * conf->deadline);
 }
 
 
@@ -187,6 +201,11 @@ ngx_sv_process_exit(ngx_cycle_t *cycle)
     }
 
     worker->stopping = 1;
+
+    if (worker->events != NULL) {
+        ngx_sv_events_destroy(worker->events);
+        worker->events = NULL;
+    }
 
     if (worker->refdata != NULL) {
         ngx_sv_refdata_stop(worker->refdata);

@@ -67,6 +67,13 @@ ngx_sv_count(ngx_sv_counter_e counter)
 
 
 void
+ngx_sv_count_n(ngx_sv_counter_e counter, ngx_uint_t n)
+{
+    (void) ngx_atomic_fetch_add(&ngx_sv_stats(ngx_sv_worker()->conf)->counter[counter], (ngx_atomic_int_t) n);
+}
+
+
+void
 ngx_sv_count_reason(sv_reason_t reason)
 {
     switch (sv_reason_row(reason)->verify_status) {
@@ -144,6 +151,7 @@ ngx_sv_stats_publish(ngx_sv_worker_t *worker)
 
     gauge->redis_ready = worker->cache != NULL && sv_cache_usable(worker->cache);
     gauge->operations = sv_operate_in_flight(worker->operate);
+    gauge->event_blocks = ngx_sv_events_in_flight(worker->events);
     gauge->pid = (ngx_atomic_uint_t) ngx_pid;
     gauge->updated = ngx_current_msec;
 }

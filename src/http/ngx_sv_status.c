@@ -20,12 +20,14 @@ typedef struct {
     ngx_uint_t   pg_in_flight[NGX_SV_POOLS];
     ngx_uint_t   redis_ready;
     ngx_uint_t   operations;
+    ngx_uint_t   event_blocks;
 } ngx_sv_sum_t;
 
 
 static void ngx_sv_sum(ngx_sv_worker_t *worker, ngx_sv_sum_t *sum);
 static const char *ngx_sv_health(ngx_sv_worker_t *worker, const ngx_sv_sum_t *sum);
 static void ngx_sv_status_json(sv_json_t *json, ngx_sv_worker_t *worker);
+static void ngx_sv_status_events(sv_json_t *json, ngx_sv_worker_t *worker, const ngx_sv_sum_t *sum);
 static ngx_int_t ngx_sv_status_page(ngx_http_request_t *r, u_char *json, size_t len);
 static ngx_uint_t ngx_sv_wants_page(ngx_http_request_t *r);
 static u_char *ngx_sv_metrics_counters(u_char *p, u_char *last, ngx_sv_stats_t *stats);
@@ -125,12 +127,35 @@ ngx_sv_status_json(sv_json_t *json, ngx_sv_worker_t *worker)
 
     sv_json_number(json, "operations_in_flight", (int64_t) sum.operations);
 
+    ngx_sv_status_events(json, worker, &sum);
+
     sv_json_object(json, "counters");
 
     for (i = 0; i < NGX_SV_COUNTERS; i++) {
         ngx_strlow(name, (u_char *) ngx_sv_counter_rows[i].symbol,
                    ngx_strlen(ngx_sv_counter_rows[i].symbol) + 1);
         sv_json_number(json, (char *) name, (int64_t) stats->counter[i]);
+    }
+
+    sv_json_object_end(json);
+    sv_json_object_end(json);
+}
+
+
+static void
+ngx_sv_status_events(sv_json_t *json, ngx_sv_worker_t *worker, const ngx_sv_sum_t *sum)
+{
+    sv_json_object(json, "events");
+    sv_json_text(json, "way", ngx_sv_events_way(worker->events));
+    sv_json_text(json, "gateway", (const char *) worker->conf->gateway);
+    sv_json_number(json, "blocks_in_flight", (int64_t) sum->event_blocks);
+
+    sv_json_object(json, "spool");
+    sv_json_bool(json, "configured", worker->conf->spool != NULL);
+    sv_json_number(json, "bytes", (int64_t) ngx_sv_stats(worker->conf)->spool_bytes);
+
+    if (worker->conf->spool != NULL) {
+        sv_json_number(json, "limit_bytes", (int64_t) worker->conf->spool_limit);
     }
 
     sv_json_object_end(json);
@@ -175,6 +200,7 @@ ngx_sv_sum(ngx_sv_worker_t *worker, ngx_sv_sum_t *sum)
         sum->processes++;
         sum->redis_ready += gauge->redis_ready;
         sum->operations += gauge->operations;
+        sum->event_blocks += gauge->event_blocks;
 
         for (k = 0; k < NGX_SV_POOLS; k++) {
             sum->pg_ready[k] += gauge->pg_ready[k];
@@ -376,6 +402,10 @@ ngx_sv_metrics_gauges(u_char *p, u_char *last, ngx_sv_worker_t *worker)
                  sum.processes);
     ngx_sv_gauge("serial_verify_operations_in_flight", "Operations sent and not decided", "%ui",
                  sum.operations);
+    ngx_sv_gauge("serial_verify_event_blocks_in_flight", "Blocks of scan events neither answered for nor written",
+                 "%ui", sum.event_blocks);
+    ngx_sv_gauge("serial_verify_spool_bytes", "Scan events that wait in the spool", "%uA",
+                 ngx_sv_stats(worker->conf)->spool_bytes);
     ngx_sv_gauge("serial_verify_reference_age_seconds", "Age of the reference data", "%.3f",
                  (double) ngx_sv_refdata_age(worker->refdata) / 1000);
     ngx_sv_gauge("serial_verify_reference_stale", "1: too old, unreadable or too large", "%ui",

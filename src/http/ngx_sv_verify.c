@@ -220,6 +220,7 @@ ngx_sv_verify_answer(ngx_sv_verify_op_t *vop, ngx_uint_t hint)
 
     } else {
         ngx_sv_judge_alert(ctx, &vop->judgement, hint);
+        ngx_sv_event_verified(r, ctx, &ctx->pack, &ctx->order, &vop->judgement, hint);
         ngx_sv_count_reason(vop->judgement.reason);
         rc = ngx_sv_send_verdict(r, ctx, &vop->judgement, hint);
     }

@@ -123,6 +123,24 @@ sv_ref_recall(sv_ref_t *ref, uint64_t gtin, sv_span_t lot, sv_ref_recall_t *reca
 }
 
 
+int
+sv_ref_salt(sv_ref_t *ref, sv_day_t day, uint8_t salt[SV_REF_SALT])
+{
+    sv_ref_key_t    key;
+    sv_ref_entry_t  entry;
+
+    sv_ref_key_salt(&key, day);
+
+    if (!sv_ref_look_up(ref, &key, &entry)) {
+        return 0;
+    }
+
+    memcpy(salt, sv_ref_entry_value(&entry), SV_REF_SALT);
+
+    return 1;
+}
+
+
 void
 sv_ref_stats(sv_ref_t *ref, sv_ref_stats_t *stats)
 {

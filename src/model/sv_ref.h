@@ -1,6 +1,6 @@
 /*
- * Reference data: credentials, locations, products, recalled lots, whole, in
- * one block of memory that every nginx worker process maps.
+ * Reference data: credentials, locations, products, recalled lots, the salts of
+ * consumers' tokens, whole, in one block of memory that every nginx worker process maps.
  *
  * One writer at a time (the caller's lease and mutex see to it), any number of
  * readers that take no lock.  The block has two halves; a generation lives in
@@ -70,12 +70,13 @@ typedef struct {
     char       reference[SV_REF_REASON + 1];
 } sv_ref_recall_t;
 
+#define SV_REF_SALT     32              /* bytes, of one day (UTC) */
 #define SV_REF_FIELDS   8
 
 /* One row of sv.ref_feed(), see docs/architecture.md; texts as PostgreSQL sent them. */
 typedef struct {
     uint64_t     n;
-    const char  *kind;                  /* credential, location, product, lot */
+    const char  *kind;                  /* credential, location, product, lot, salt */
     const char  *key;
     int          deleted;
     const char  *field[SV_REF_FIELDS];  /* f1..; NULL for SQL null */
@@ -99,6 +100,7 @@ int sv_ref_credential(sv_ref_t *ref, const uint8_t sha256[32], int64_t now_ms, s
 int sv_ref_product(sv_ref_t *ref, uint64_t gtin, sv_ref_product_t *product);
 int sv_ref_partly_recalled(sv_ref_t *ref, uint64_t gtin);
 int sv_ref_recall(sv_ref_t *ref, uint64_t gtin, sv_span_t lot, sv_ref_recall_t *recall);
+int sv_ref_salt(sv_ref_t *ref, sv_day_t day, uint8_t salt[SV_REF_SALT]);
 void sv_ref_stats(sv_ref_t *ref, sv_ref_stats_t *stats);
 
 /* The cache epoch of PostgreSQL ("sysid/timeline/counter"), kept here so that a reload while PostgreSQL is down finds it; "" when unknown. */
@@ -124,7 +126,7 @@ void sv_ref_begin(sv_ref_t *ref, int *whole, uint64_t *n);
  * Rows come in order of n, those of one n together.
  * SV_REF_FULL: abort(); the next begin() asks for a whole read, or that was one and does not fit.
  * SV_REF_BAD_ROW: to be logged; go on.  The row is kept in the form that permits least (credential,
- * location: unknown; lot: recalled; product: withdrawn and partly recalled if it may be), and counted in stats.bad until it is mended.
+ * location, salt: unknown; lot: recalled; product: withdrawn and partly recalled if it may be), and counted in stats.bad until it is mended.
  */
 sv_ref_rc_t sv_ref_apply(sv_ref_t *ref, const sv_ref_row_t *row);
 

@@ -140,6 +140,14 @@ sv_ref_key_recall(sv_ref_key_t *key, uint64_t gtin, sv_span_t lot)
 }
 
 
+void
+sv_ref_key_salt(sv_ref_key_t *key, sv_day_t day)
+{
+    key->word[0] = (uint64_t) (int64_t) day;
+    sv_ref_key_done(key, SV_REF_DAY_SALT, 8);
+}
+
+
 uint32_t
 sv_ref_find(sv_ref_t *ref, unsigned half, const sv_ref_key_t *key, sv_ref_entry_t *entry)
 {

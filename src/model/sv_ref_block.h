@@ -34,7 +34,7 @@
 #include "sv_ref.h"
 
 
-#define SV_REF_MAGIC      0x73765f7265660002ull     /* "sv_ref", layout 2 */
+#define SV_REF_MAGIC      0x73765f7265660003ull     /* "sv_ref", layout 3 */
 
 #define SV_REF_HEAD       3                         /* words before the key */
 #define SV_REF_LOT        64
@@ -50,6 +50,7 @@ typedef enum {
     SV_REF_LOCATION,
     SV_REF_PRODUCT,
     SV_REF_RECALL,
+    SV_REF_DAY_SALT,
     SV_REF_KINDS
 } sv_ref_kind_t;
 
@@ -128,6 +129,7 @@ void sv_ref_key_credential(sv_ref_key_t *key, const uint8_t sha256[32]);
 void sv_ref_key_location(sv_ref_key_t *key, int32_t id);
 void sv_ref_key_product(sv_ref_key_t *key, uint64_t gtin);
 int sv_ref_key_recall(sv_ref_key_t *key, uint64_t gtin, sv_span_t lot);    /* 0: no such lot can be */
+void sv_ref_key_salt(sv_ref_key_t *key, sv_day_t day);
 
 /* The newest entry of the key, deleted or not: its place and a copy of it, or 0. */
 uint32_t sv_ref_find(sv_ref_t *ref, unsigned half, const sv_ref_key_t *key, sv_ref_entry_t *entry);

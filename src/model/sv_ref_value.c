@@ -5,6 +5,7 @@ static sv_ref_rc_t sv_ref_parse_credential(const sv_ref_row_t *row, sv_ref_parse
 static sv_ref_rc_t sv_ref_parse_location(const sv_ref_row_t *row, sv_ref_parsed_t *parsed);
 static sv_ref_rc_t sv_ref_parse_product(const sv_ref_row_t *row, sv_ref_parsed_t *parsed);
 static sv_ref_rc_t sv_ref_parse_recall(const sv_ref_row_t *row, sv_ref_parsed_t *parsed);
+static sv_ref_rc_t sv_ref_parse_salt(const sv_ref_row_t *row, sv_ref_parsed_t *parsed);
 static int sv_ref_parse_int(const char *text, int64_t min, int64_t max, int64_t *out);
 static int sv_ref_parse_gtin(const char *text, uint64_t *gtin);
 static int sv_ref_parse_hex(const char *text, uint8_t out[32]);
@@ -21,7 +22,8 @@ static const sv_ref_parser_t  sv_ref_parsers[] = {
     { "credential", sv_ref_parse_credential },
     { "location",   sv_ref_parse_location },
     { "product",    sv_ref_parse_product },
-    { "lot",        sv_ref_parse_recall }
+    { "lot",        sv_ref_parse_recall },
+    { "salt",       sv_ref_parse_salt }
 };
 
 
@@ -248,6 +250,37 @@ sv_ref_parse_recall(const sv_ref_row_t *row, sv_ref_parsed_t *parsed)
     memcpy(parsed->value, &value, sizeof(value));
 
     return rc;
+}
+
+
+static sv_ref_rc_t
+sv_ref_parse_salt(const sv_ref_row_t *row, sv_ref_parsed_t *parsed)
+{
+    sv_day_t        day;
+    const uint8_t  *key;
+
+    key = (const uint8_t *) row->key;
+    day = sv_day_parse((sv_span_t) {key, strlen(row->key)});
+
+    if (day == SV_DAY_NONE) {
+        return SV_REF_BAD_ROW;
+    }
+
+    sv_ref_key_salt(&parsed->key, day);
+
+    if (row->deleted) {
+        return SV_REF_OK;
+    }
+
+    if (row->field[0] == NULL || !sv_ref_parse_hex(row->field[0], (uint8_t *) parsed->value)) {
+        memset(parsed->value, 0, sizeof(parsed->value));
+        parsed->flags = SV_REF_DELETED;
+        return SV_REF_BAD_ROW;
+    }
+
+    parsed->len = SV_REF_SALT;
+
+    return SV_REF_OK;
 }
 
 

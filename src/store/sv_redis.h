@@ -8,7 +8,7 @@
  *
  * sv_redis_t owns its socket, timers and commands.  A command is valid until
  * its callback returns.  Callbacks, on_ready and on_lost too, run from the
- * loop, or from sv_redis_destroy(); never from inside sv_redis_command().
+ * loop, or from sv_redis_drain() and sv_redis_destroy(); never from inside sv_redis_command().
  * They may call anything here but sv_redis_destroy(); commands are refused in
  * on_ready, in on_lost and where the reply is NULL.
  *
@@ -73,6 +73,12 @@ sv_redis_command_t *sv_redis_command(sv_redis_t *redis, int argc, const char **a
  */
 sv_redis_command_t *sv_redis_script(sv_redis_t *redis, unsigned script, int n_keys,
     int argc, const char **argv, const size_t *argvlen, sv_redis_reply_pt handler, void *data);
+
+/*
+ * At the end of a process, outside of the loop: sends what was queued and calls
+ * back what is answered within `ms'.
+ */
+void sv_redis_drain(sv_redis_t *redis, unsigned ms);
 
 /* The callback will not come; the command is executed all the same. */
 void sv_redis_forget(sv_redis_command_t *command);

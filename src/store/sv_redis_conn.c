@@ -5,9 +5,11 @@
 #include "sv_redis_conn.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 
@@ -23,6 +25,7 @@ static void sv_redis_process(sv_redis_t *redis);
 static void sv_redis_flush(void *data);
 static void sv_redis_timer(void *data);
 static void sv_redis_listen(sv_redis_t *redis);
+static int64_t sv_redis_clock(void);
 
 
 void
@@ -395,4 +398,44 @@ sv_redis_listen(sv_redis_t *redis)
     redis->timer_armed = 1;
     redis->loop->timer_set(redis->timer,
                            redis->conf.silence_ms - (unsigned) silent);
+}
+
+
+/* The loop's clock stands still while nobody returns to it. */
+void
+sv_redis_drain(sv_redis_t *redis, unsigned ms)
+{
+    int            left;
+    int64_t        end;
+    struct pollfd  pfd;
+
+    end = sv_redis_clock() + ms;
+
+    while (redis->state == SV_REDIS_READY && redis->in_flight != 0) {
+        sv_redis_write(redis);
+
+        left = (int) (end - sv_redis_clock());
+
+        if (redis->state != SV_REDIS_READY || left <= 0) {
+            return;
+        }
+
+        pfd.fd = redis->fd;
+        pfd.events = redis->out.pos < redis->out.len ? POLLIN | POLLOUT : POLLIN;
+
+        if (poll(&pfd, 1, left) > 0 && (pfd.revents & ~POLLOUT)) {
+            sv_redis_read(redis);
+        }
+    }
+}
+
+
+static int64_t
+sv_redis_clock(void)
+{
+    struct timespec  now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+
+    return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }

@@ -42,13 +42,14 @@ static void
 svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 {
     char         months[16], text[SVW_TEXT];
-    int64_t      made, keys, pending, stages, heads, lots, parked;
+    int64_t      made, keys, pending, stages, heads, lots, parked, salts;
     const char  *params[2];
 
     snprintf(months, sizeof(months), "%u", conf->months_ahead);
     params[0] = months;
 
     made = svw_housekeeping_call(db, "select sv.keep_partitions($1)", 1, params);
+    salts = svw_housekeeping_call(db, "select sv.keep_salts()", 0, NULL);
     stages = svw_housekeeping_call(db, "select sv.stage_clean()", 0, NULL);
     keys = svw_housekeeping_purge(db, "select sv.purge_idempotency(now() - make_interval(secs => $1::integer), $2)",
                                   conf->idempotency_keep / 1000);
@@ -67,7 +68,7 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
     snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " idempotency keys, %" PRId64
              " cache writes and %" PRId64 " staging tables removed, %" PRId64 " events that wait looked at%s", made, keys, pending,
              stages, parked,
-             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 || lots < 0 || parked < 0
+             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 || lots < 0 || parked < 0 || salts < 0
              ? "; a step failed, see the log" : "");
     params[0] = "housekeeping";
     params[1] = text;

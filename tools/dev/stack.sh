@@ -307,7 +307,7 @@ up_redis()
     if ! pid_of redis >/dev/null; then
         launch redis redis-server --port 0 --unixsocket "$sockets/redis.sock" --unixsocketperm 700 \
             --dir "$state/redis" --save '' --appendonly no --daemonize no --logfile '' \
-            --maxmemory 256mb --maxmemory-policy allkeys-lru
+            --maxmemory 256mb --maxmemory-policy volatile-lru
         wait_until 30 redis_answers || { show_log "$state/redis/error.log"; die "Redis does not start"; }
         say "Started redis"
     fi
