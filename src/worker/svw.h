@@ -55,7 +55,13 @@
  *   svw_audit_check, svw_audit_db, svw_audit_diagnose    the check, and what it names
  *   svw_audit_export, svw_audit_import                   a chain that leaves the database, and its check
  *
- * Scans judged (svw_judge.h: the map of the rules)
+ * Scans judged
+ *   svw_judge      scans and facts in, findings out: what goes where; its header is the map
+ *   svw_evidence   scans in windows (svw_list, svw_hash)     svw_facts   lots, serials, places
+ *   svw_class      what a scan is taken for                  svw_explain why a miss is none
+ *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead
+ *   svw_said       what was said before                      svw_param   rules and parameters (svw_param.def)
+ *   svw_case       findings that are kept: svw_case_final (cases of all of them), svw_case_live (as they come)
  *   svw_resemble   what a scanner or a typist makes of a serial or lot
  *
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)

@@ -11,9 +11,13 @@
  * than the newest event less window less an hour is dropped.
  *
  *   svw_judge         the judge: what goes where
- *   svw_evidence      scans kept by serial, lot, site and client, in windows
+ *   svw_evidence      scans kept by serial, lot, site and client, in windows (svw_list: sorted lists of them, svw_hash)
  *   svw_facts         lots, commissioned serials, locations
+ *   svw_class         what a scan is taken for: a miss, off its markets, a preview ..
+ *   svw_explain       why a miss is none: scanner, typing, echo, late upload
+ *   svw_rule          the rules: their table, how to add one
  *   svw_rule_*        one rule each, pure: evidence -> findings
+ *   svw_said          what rules say now and said before: only the difference is told
  *   svw_resemble      what a scanner or a typist makes of a serial or lot
  *   svw_case          findings -> cases
  *   svw_param         parameters of the rules
@@ -90,7 +94,7 @@ typedef enum {
     SVW_WEIGHT_ASKS                     /* a person has to look */
 } svw_weight_t;
 
-/* sv_rule table in svw_param.c; words are the rules' names everywhere */
+/* svw_rule_id_t of svw_param.h; svw_rules_about[rule].name is its name everywhere */
 typedef unsigned  svw_rule_t;
 
 /* What a rule says. Owned by the judge, valid during the callback. */
@@ -111,7 +115,8 @@ typedef struct {
     const sv_span_t  *keys;             /* findings that share one are one case */
     size_t            n_keys;
     int64_t           first_ms, last_ms;        /* of the evidence */
-    unsigned          withdrawn:1;      /* no longer said: the evidence is explained away or was corrected */
+    unsigned          partial:1;        /* some of the scans it was said of are forgotten: this adds to what was said */
+    unsigned          withdrawn:1;      /* no longer said: the evidence is explained away or was corrected; only id, rule, gtin and times are given */
 } svw_finding_t;
 
 typedef struct svw_judge_s  svw_judge_t;
@@ -128,5 +133,21 @@ int svw_judge_scan(svw_judge_t *judge, const svw_judge_scan_t *scan);
 int svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commission);
 int svw_judge_location(svw_judge_t *judge, const svw_judge_location_t *location);
 int svw_judge_recall(svw_judge_t *judge, uint64_t gtin, sv_span_t lot, int64_t time_ms, svw_ref_t ref);
+
+/*
+ * Says what is still to be said.  Of a key with many scans (over a hundred) the
+ * rules are asked less and less often as it grows; after this call what was said
+ * is all there is, whatever the order of arrival.  Replay calls it at the end, the
+ * role consume when nothing more is waiting and every few seconds: it costs the
+ * length of the long lists that have changed.
+ */
+int svw_judge_settle(svw_judge_t *judge);
+
+/* Figures for /status: scans remembered, serials, lots, sites and sessions known, serials commissioned. */
+typedef struct {
+    size_t  scans, serials, lots, sites, clients, commissioned;
+} svw_judge_size_t;
+
+svw_judge_size_t svw_judge_size(const svw_judge_t *judge);
 
 #endif /* SVW_JUDGE_H */

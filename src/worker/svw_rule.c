@@ -1,0 +1,33 @@
+#include "svw_rule.h"
+
+
+const svw_rule_row_t  svw_rule_rows[] = {
+    { SVW_RULE_DUPLICATE_COMMISSIONING, SVW_KEY_LOT,    0, 0, 1, SVW_P_MAX, svw_rule_commissioning },
+    { SVW_RULE_SUPPLY_OF_INACTIVE,      SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_supply },
+    { SVW_RULE_DEAD_PACK,               SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_dead },
+    { SVW_RULE_DEAD_PACK,               SVW_KEY_LOT,    1, 0, 0, SVW_P_MAX, svw_rule_dead_lot },
+};
+
+const unsigned  svw_rule_rows_n = sizeof(svw_rule_rows) / sizeof(svw_rule_rows[0]);
+
+
+svw_node_t *
+svw_view_first(const svw_view_t *view, svw_cursor_t *cursor)
+{
+    svw_node_t  *node;
+
+    node = svw_list_seek(view->list, view->from_ms, cursor);
+
+    return node != NULL && node->time_ms <= view->to_ms ? node : NULL;
+}
+
+
+svw_node_t *
+svw_view_next(const svw_view_t *view, svw_cursor_t *cursor)
+{
+    svw_node_t  *node;
+
+    node = svw_cursor_next(cursor);
+
+    return node != NULL && node->time_ms <= view->to_ms ? node : NULL;
+}

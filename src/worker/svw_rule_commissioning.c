@@ -1,0 +1,46 @@
+/*
+ * duplicate_commissioning: serials that were commissioned in two ways.  One
+ * finding for two ways, however many serials they share.
+ */
+
+#include "svw_rule.h"
+
+#include <stdio.h>
+
+
+void
+svw_rule_commissioning(const svw_view_t *view, svw_say_t *say)
+{
+    int                 n;
+    char                apart[640];
+    size_t              i;
+    const svw_made_t   *a, *b;
+    const svw_clash_t  *clash;
+
+    if (view->key->lot == NULL) {
+        return;
+    }
+
+    for (clash = view->key->lot->clash; clash != NULL; clash = clash->next) {
+        if (!svw_made_clash(view->facts, clash->a, clash->b)) {
+            continue;
+        }
+
+        a = svw_facts_made(view->facts, clash->a);
+        b = svw_facts_made(view->facts, clash->b);
+
+        svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_HIGH, a->lot != b->lot || a->expiry != b->expiry ? "serial_reused" : "line_repeated");
+
+        n = snprintf(apart, sizeof(apart), "%u/%s/%.*s/%u/%s", a->expiry, a->line, b->lot->len, b->lot->text, b->expiry, b->line);
+        svw_say_apart(say, (sv_span_t) {(const uint8_t *) apart, n});
+        svw_say_key(say, "commissioning", a->lot, b->lot);
+        svw_say_fact(say, a->ref, a->time_ms);
+        svw_say_fact(say, b->ref, b->time_ms);
+
+        for (i = 0; i < clash->n; i++) {
+            svw_say_serial(say, clash->serial[i]);
+        }
+
+        svw_say_end(say);
+    }
+}

@@ -1,0 +1,216 @@
+/*
+ * dead_pack: a scan of a pack that was destroyed, stolen, exported or sampled.
+ *
+ * One professional elsewhere is enough; one consumer is not: the pack may stand
+ * in a bin, or its picture be on the web.  An exported pack is where it belongs
+ * unless it is back within the area of free movement.
+ */
+
+#include "svw_rule.h"
+
+
+typedef enum { SVW_DEAD_NOTHING, SVW_DEAD_SEEN, SVW_DEAD_CONSUMER, SVW_DEAD_ELSEWHERE } svw_dead_t;
+
+static svw_dead_t svw_dead_judge(const svw_view_t *view, const svw_node_t *node);
+static const svw_key_t *svw_dead_maker(const svw_view_t *view, const svw_node_t *node);
+static int svw_dead_done(const svw_node_t *node);
+static svw_severity_t svw_dead_severity(unsigned reason);
+static const char *svw_dead_cause(unsigned reason);
+
+
+void
+svw_rule_dead(const svw_view_t *view, svw_say_t *say)
+{
+    unsigned           sessions, reason;
+    svw_dead_t         worst, one;
+    svw_cursor_t       cursor;
+    const svw_key_t   *maker, *session;
+    const svw_node_t  *node;
+
+    worst = SVW_DEAD_NOTHING;
+    sessions = 0;
+    reason = 0;
+    session = NULL;
+    maker = NULL;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        one = svw_dead_judge(view, node);
+
+        if (one == SVW_DEAD_CONSUMER && !(node->class & SVW_SHARED)
+            && (sessions == 0 || node->key[SVW_KEY_CLIENT] == NULL || node->key[SVW_KEY_CLIENT] != session))
+        {
+            session = node->key[SVW_KEY_CLIENT];
+            sessions++;
+        }
+
+        if (one > worst) {
+            worst = one;
+            reason = node->reason;
+            maker = svw_dead_maker(view, node);
+        }
+    }
+
+    if (worst == SVW_DEAD_NOTHING) {
+        return;
+    }
+
+    if (worst == SVW_DEAD_ELSEWHERE || sessions >= svw_param(view->params, SVW_P_DEAD_SESSIONS)) {
+        svw_say(say, SVW_WEIGHT_ASKS, svw_dead_severity(reason), svw_dead_cause(reason));
+    } else {
+        svw_say(say, SVW_WEIGHT_INFO, SVW_SEVERITY_INFO, svw_dead_cause(reason));
+    }
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_dead_judge(view, node) != SVW_DEAD_NOTHING || svw_dead_done(node)) {
+            svw_say_scan(say, node);
+
+            if (maker != NULL && node->key[SVW_KEY_LOT] != NULL) {
+                svw_say_key(say, "dead_pack", node->key[SVW_KEY_LOT], maker);
+            }
+        }
+    }
+
+    svw_say_end(say);
+}
+
+
+/* Packs of one lot, each seen by a consumer. */
+void
+svw_rule_dead_lot(const svw_view_t *view, svw_say_t *say)
+{
+    unsigned           serials, reason;
+    svw_cursor_t       cursor;
+    const svw_key_t   *serial, *session;
+    const svw_node_t  *node;
+
+    serials = 0;
+    reason = 0;
+    serial = NULL;
+    session = NULL;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (!(node->class & SVW_DEAD) || !svw_node_consumer(node) || node->class & SVW_SHARED || svw_dead_judge(view, node) == SVW_DEAD_NOTHING) {
+            continue;
+        }
+
+        if (serials == 0 || (node->key[SVW_KEY_SERIAL] != serial && node->key[SVW_KEY_CLIENT] != session)) {
+            serial = node->key[SVW_KEY_SERIAL];
+            session = node->key[SVW_KEY_CLIENT];
+            reason = node->reason;
+            serials++;
+        }
+    }
+
+    if (serials < svw_param(view->params, SVW_P_DEAD_SERIALS)) {
+        return;
+    }
+
+    svw_say(say, SVW_WEIGHT_ASKS, svw_dead_severity(reason), svw_dead_cause(reason));
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (node->class & SVW_DEAD && svw_dead_judge(view, node) != SVW_DEAD_NOTHING) {
+            svw_say_scan(say, node);
+        }
+    }
+
+    svw_say_end(say);
+}
+
+
+static svw_dead_t
+svw_dead_judge(const svw_view_t *view, const svw_node_t *node)
+{
+    svw_place_t       place;
+    const svw_key_t  *site, *maker;
+
+    site = node->key[SVW_KEY_SITE];
+
+    if (!(node->class & SVW_DEAD)) {
+        return SVW_DEAD_NOTHING;
+    }
+
+    if (node->reason == SV_REASON_EXPORTED) {
+        place = svw_facts_place(view->facts, node);
+
+        if (!svw_countries_has(&view->params->free_movement, place.country)) {
+            return SVW_DEAD_NOTHING;
+        }
+    }
+
+    if (svw_node_consumer(node) || site == NULL) {
+        return SVW_DEAD_CONSUMER;
+    }
+
+    if (view->key->kind != SVW_KEY_SERIAL) {
+        return SVW_DEAD_SEEN;
+    }
+
+    maker = svw_dead_maker(view, node);
+
+    if (maker == site || node->operation == SVW_OP_DESTROY || node->operation == SVW_OP_STEAL || node->operation == SVW_OP_UNDO) {
+        return SVW_DEAD_SEEN;
+    }
+
+    return SVW_DEAD_ELSEWHERE;
+}
+
+
+static int
+svw_dead_done(const svw_node_t *node)
+{
+    return node->reason == SV_REASON_OK && node->key[SVW_KEY_SITE] != NULL
+           && (node->operation == SVW_OP_DESTROY || node->operation == SVW_OP_STEAL || node->operation == SVW_OP_EXPORT
+               || node->operation == SVW_OP_SAMPLE);
+}
+
+
+/* Who said that it is dead; NULL: unknown. */
+static const svw_key_t *
+svw_dead_maker(const svw_view_t *view, const svw_node_t *node)
+{
+    unsigned           n;
+    svw_cursor_t       cursor;
+    const svw_key_t   *maker;
+    const svw_node_t  *other;
+
+    if (node->before != NULL) {
+        return node->before;
+    }
+
+    other = svw_list_begin(view->list, &cursor);
+
+    for (n = 0, maker = NULL; other != NULL && n < 256; other = svw_cursor_next(&cursor), n++) {
+        if (svw_dead_done(other) && (maker == NULL || other->time_ms <= node->time_ms)) {
+            maker = other->key[SVW_KEY_SITE];
+        }
+    }
+
+    return maker;
+}
+
+
+static svw_severity_t
+svw_dead_severity(unsigned reason)
+{
+    return reason == SV_REASON_STOLEN || reason == SV_REASON_DESTROYED ? SVW_SEVERITY_HIGH : SVW_SEVERITY_MEDIUM;
+}
+
+
+static const char *
+svw_dead_cause(unsigned reason)
+{
+    switch (reason) {
+
+    case SV_REASON_STOLEN:
+        return "stolen_pack";
+
+    case SV_REASON_EXPORTED:
+        return "reimported_pack";
+
+    case SV_REASON_SAMPLE:
+        return "sample_sold";
+
+    default:
+        return "destroyed_pack";
+    }
+}

@@ -1,0 +1,216 @@
+/*
+ * supply_of_inactive: an operation on a pack that another site has made inactive.
+ *
+ * Who made it inactive is told by the scan (`before'), or was seen: the last
+ * operation that was carried out before it.  States change in order of arrival,
+ * so of an offline replay that lost the race the other one may be the later by
+ * its own time.
+ */
+
+#include "svw_rule.h"
+
+#include <math.h>
+
+
+/* how far an operation on an inactive pack is to be thought of */
+typedef enum { SVW_SUPPLY_NOTHING, SVW_SUPPLY_SEEN, SVW_SUPPLY_HERE, SVW_SUPPLY_HUB, SVW_SUPPLY_ELSEWHERE } svw_supply_t;
+
+static svw_supply_t svw_supply_judge(const svw_view_t *view, const svw_node_t *node);
+static int svw_supply_done(const svw_node_t *node);
+static int svw_supply_here_before(const svw_view_t *view, const svw_node_t *node);
+static int svw_supply_hub(const svw_view_t *view, const svw_node_t *node, const svw_key_t *maker);
+static int svw_supply_verifiers(const svw_view_t *view);
+static const svw_node_t *svw_supply_made(const svw_view_t *view, const svw_node_t *node);
+
+
+void
+svw_rule_supply(const svw_view_t *view, svw_say_t *say)
+{
+    svw_supply_t       worst, one;
+    svw_severity_t     severity;
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    worst = SVW_SUPPLY_NOTHING;
+    severity = SVW_SEVERITY_MEDIUM;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        one = svw_supply_judge(view, node);
+        worst = one > worst ? one : worst;
+
+        if (one == SVW_SUPPLY_ELSEWHERE && node->reason != SV_REASON_FREE_SAMPLE && node->reason != SV_REASON_CHECKED_OUT) {
+            severity = SVW_SEVERITY_HIGH;
+        }
+    }
+
+    if (worst == SVW_SUPPLY_SEEN && svw_supply_verifiers(view)) {
+        worst = SVW_SUPPLY_ELSEWHERE;
+    }
+
+    switch (worst) {
+
+    case SVW_SUPPLY_NOTHING:
+        return;
+
+    case SVW_SUPPLY_SEEN:
+        svw_say(say, SVW_WEIGHT_INFO, SVW_SEVERITY_INFO, "returned_pack");
+        break;
+
+    case SVW_SUPPLY_HERE:
+        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "split_pack");
+        break;
+
+    case SVW_SUPPLY_HUB:
+        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "hospital_hub");
+        break;
+
+    case SVW_SUPPLY_ELSEWHERE:
+        svw_say(say, SVW_WEIGHT_ASKS, severity, "reused_pack");
+        break;
+    }
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_supply_judge(view, node) != SVW_SUPPLY_NOTHING || svw_supply_done(node)) {
+            svw_say_scan(say, node);
+        }
+    }
+
+    svw_say_end(say);
+}
+
+
+static svw_supply_t
+svw_supply_judge(const svw_view_t *view, const svw_node_t *node)
+{
+    const svw_key_t   *maker, *site;
+    const svw_node_t  *made;
+
+    site = node->key[SVW_KEY_SITE];
+
+    if (site == NULL || !svw_reason_inactive(node->reason) || node->operation == SVW_OP_UNDO
+        || node->kind == SVW_ACTOR_MANUFACTURER || node->kind == SVW_ACTOR_AUTHORITY || svw_node_consumer(node))
+    {
+        return SVW_SUPPLY_NOTHING;
+    }
+
+    maker = node->before;
+
+    if (maker == NULL) {
+        made = svw_supply_made(view, node);
+        maker = made == NULL ? NULL : made->key[SVW_KEY_SITE];
+    }
+
+    if (node->operation == SVW_OP_VERIFY || node->operation == SVW_OP_DESTROY || node->operation == SVW_OP_LOCK
+        || node->operation == SVW_OP_STEAL)
+    {
+        return node->reason == SV_REASON_ALREADY_SUPPLIED && maker != site ? SVW_SUPPLY_SEEN : SVW_SUPPLY_NOTHING;
+    }
+
+    if (maker == site || (maker == NULL && svw_supply_here_before(view, node))) {
+        return SVW_SUPPLY_HERE;
+    }
+
+    return svw_supply_hub(view, node, maker) ? SVW_SUPPLY_HUB : SVW_SUPPLY_ELSEWHERE;
+}
+
+
+/* an operation that was carried out and made a pack inactive */
+static int
+svw_supply_done(const svw_node_t *node)
+{
+    return node->reason == SV_REASON_OK && node->key[SVW_KEY_SITE] != NULL && node->operation != SVW_OP_VERIFY
+           && node->operation != SVW_OP_UNDO && node->operation != SVW_OP_OTHER && node->operation != SVW_OP_LOCK;
+}
+
+
+/* the last that was carried out before it, or else the first after it */
+static const svw_node_t *
+svw_supply_made(const svw_view_t *view, const svw_node_t *node)
+{
+    unsigned           n;
+    svw_cursor_t       cursor;
+    const svw_node_t  *other;
+
+    other = svw_list_seek(view->list, node->time_ms + 1, &cursor);
+
+    for (n = 0, other = svw_cursor_prev(&cursor); other != NULL && n < 256; other = svw_cursor_prev(&cursor), n++) {
+        if (svw_supply_done(other)) {
+            return other;
+        }
+    }
+
+    other = svw_list_seek(view->list, node->time_ms + 1, &cursor);
+
+    for (n = 0; other != NULL && n < 256; other = svw_cursor_next(&cursor), n++) {
+        if (svw_supply_done(other)) {
+            return other;
+        }
+    }
+
+    return NULL;
+}
+
+
+static int
+svw_supply_here_before(const svw_view_t *view, const svw_node_t *node)
+{
+    unsigned           n;
+    svw_cursor_t       cursor;
+    const svw_node_t  *other;
+
+    other = svw_list_begin(view->list, &cursor);
+
+    for (n = 0; other != NULL && n < 256; other = svw_cursor_next(&cursor), n++) {
+        if (other->reason == SV_REASON_ALREADY_SUPPLIED_HERE && other->key[SVW_KEY_SITE] == node->key[SVW_KEY_SITE]) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/* Two hospitals near each other may share a pharmacy. */
+static int
+svw_supply_hub(const svw_view_t *view, const svw_node_t *node, const svw_key_t *maker)
+{
+    const svw_site_t  *here, *there;
+
+    here = node->key[SVW_KEY_SITE]->site;
+    there = maker == NULL ? NULL : maker->site;
+
+    if (node->kind != SVW_ACTOR_HOSPITAL || here == NULL || there == NULL || there->kind != SVW_ACTOR_HOSPITAL
+        || isnan(here->lat) || isnan(there->lat) || node->reason != SV_REASON_ALREADY_SUPPLIED)
+    {
+        return 0;
+    }
+
+    return svw_distance_km(here->lat, here->lon, there->lat, there->lon) <= svw_param(view->params, SVW_P_SUPPLY_HUB);
+}
+
+
+/* Patients bring packs back to one pharmacy, not to several. */
+static int
+svw_supply_verifiers(const svw_view_t *view)
+{
+    unsigned           n, needed, i;
+    const svw_key_t   *site[16];
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    needed = (unsigned) svw_param(view->params, SVW_P_SUPPLY_VERIFIERS);
+
+    for (node = svw_view_first(view, &cursor), n = 0; node != NULL && n < 16; node = svw_view_next(view, &cursor)) {
+        if (svw_supply_judge(view, node) != SVW_SUPPLY_SEEN) {
+            continue;
+        }
+
+        for (i = 0; i < n && site[i] != node->key[SVW_KEY_SITE]; i++) { /* void */ }
+
+        if (i == n) {
+            site[n++] = node->key[SVW_KEY_SITE];
+        }
+    }
+
+    return n >= needed;
+}

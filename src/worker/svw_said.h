@@ -1,0 +1,63 @@
+/*
+ * What rules say of a key, and what they said before: only the difference is told.
+ */
+
+#ifndef SVW_SAID_H
+#define SVW_SAID_H
+
+#include "svw_rule.h"
+
+
+struct svw_said_s {
+    svw_said_t  *next;
+    int64_t      first_ms, last_ms;
+    uint64_t     digest;                /* of all of it */
+    uint8_t      id[16];
+    uint8_t      rule;
+    uint8_t      again;                 /* said now too */
+};
+
+typedef struct {
+    const svw_node_t  **v;
+    size_t              n, size;
+} svw_nodes_t;
+
+typedef struct {
+    sv_span_t  *v;
+    size_t      n, size;
+} svw_spans_t;
+
+typedef struct {
+    svw_ref_t  *v;
+    size_t      n, size;
+} svw_refs_t;
+
+struct svw_say_s {
+    const svw_view_t     *view;
+    const svw_rule_row_t *row;
+    svw_finding_pt        found;
+    void                 *data;
+    int64_t               horizon_ms;   /* older scans are forgotten: what rests on them stays said */
+    svw_finding_t         finding;
+    sv_span_t             apart;
+    const svw_key_t      *lot;
+    unsigned              lots;         /* 0, 1, 2: of many */
+    char                  own[640];
+    svw_nodes_t           nodes;
+    svw_refs_t            refs;
+    svw_spans_t           serials, actors, keys;
+    char                 *text;         /* of keys */
+    size_t                text_n, text_size;
+    unsigned              failed:1;     /* no memory */
+};
+
+void svw_say_done(svw_say_t *say);
+
+/* A rule is about to say, and has said, all there is of a part of a key. */
+void svw_said_begin(svw_say_t *say, const svw_rule_row_t *row, const svw_view_t *view);
+void svw_said_end(svw_say_t *say);
+
+/* The key is forgotten: what was said of it stays said. */
+void svw_said_forget(svw_key_t *key);
+
+#endif /* SVW_SAID_H */

@@ -1,0 +1,242 @@
+/* rules supply_of_inactive and dead_pack */
+
+#include "sv_test_judge.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+
+static void
+test_reused(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 1,2 @2");
+
+    /* the order of arrival says when, not what */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied", .minutes = 20);
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 10);
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 1,2 @1");
+
+    /* live: the database knows who supplied it */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied", .before = "P1");
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 1 @1");
+
+    /* a second supply of one pack, a pack of its own another */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A2", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P2");
+    assert_cases(j, "");
+}
+
+
+static void
+test_split(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "already_supplied_here");
+    assert_cases(j, "");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive low explained split_pack A1 1,2 @1");
+
+    /* its supply was before the beginning of history */
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "already_supplied_here");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive low explained split_pack A1 2 @2");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 1 @1");
+}
+
+
+static void
+test_hub(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    site(j, .actor = "H1", .country = "DE", .lat = 52.5, .lon = 13.4, .kind = SVW_ACTOR_HOSPITAL);
+    site(j, .actor = "H2", .country = "DE", .lat = 52.6, .lon = 13.4, .kind = SVW_ACTOR_HOSPITAL);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "H1", .kind = SVW_ACTOR_HOSPITAL);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "H2", .kind = SVW_ACTOR_HOSPITAL, .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive low explained hospital_hub A1 3,4 @3");
+
+    /* not of a pharmacy */
+    j = judged_new();
+    site(j, .actor = "H1", .country = "DE", .lat = 52.5, .lon = 13.4, .kind = SVW_ACTOR_HOSPITAL);
+    site(j, .actor = "P2", .country = "DE", .lat = 52.6, .lon = 13.4);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "H1", .kind = SVW_ACTOR_HOSPITAL);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 3,4 @4");
+}
+
+
+static void
+test_verified(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A1", .actor = "P2", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive info info returned_pack A1 1,2 @1");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A1", .actor = "P2", .reason = "already_supplied");
+    scan(j, .serial = "A1", .actor = "P3", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive medium asks reused_pack A1 1,2,3 @3");
+
+    /* who takes packs back to destroy them does not supply them */
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A1", .op = SVW_OP_DESTROY, .actor = "P2", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive info info returned_pack A1 1,2 @1");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .session = "s1", .reason = "already_supplied");
+    scan(j, .serial = "A1", .actor = "P2", .op = SVW_OP_SUPPLY, .reason = "recalled");
+    scan(j, .serial = "A1", .actor = "P2", .op = SVW_OP_SUPPLY, .reason = "locked");
+    assert_cases(j, "");
+}
+
+
+static void
+test_dead(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_DESTROY, .actor = "W1");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .reason = "destroyed");
+    assert_cases(j, "dead_pack high asks destroyed_pack A1 1,2 @2");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_DESTROY, .actor = "W1");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "W1", .reason = "destroyed");
+    assert_cases(j, "dead_pack info info destroyed_pack A1 1,2 @1");
+
+    /* a wrong list: one case, whatever the sites */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_DESTROY, .actor = "W1");
+    scan(j, .serial = "A2", .lot = "L1", .op = SVW_OP_DESTROY, .actor = "W1");
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "destroyed");
+    scan(j, .serial = "A2", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P3", .reason = "destroyed");
+    assert_cases(j, "dead_pack high asks destroyed_pack A1,A2 1,2,3,4 @3");
+}
+
+
+static void
+test_dead_consumers(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .country = "DE", .reason = "stolen");
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .country = "DE", .reason = "stolen");
+    assert_cases(j, "dead_pack info info stolen_pack A1 1,2 @1");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .reason = "stolen");
+    scan(j, .serial = "A1", .lot = "L1", .session = "s2", .reason = "stolen", .minutes = 3000);
+    assert_cases(j, "dead_pack high asks stolen_pack A1 1,2 @2");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .reason = "stolen");
+    scan(j, .serial = "A2", .lot = "L1", .session = "s2", .reason = "stolen");
+    assert_cases(j, "dead_pack high asks stolen_pack A1,A2 1,2 @2");
+
+    /* exported: where it was sent it is at home */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_EXPORT, .actor = "W1", .country = "DE");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .country = "BR", .reason = "exported");
+    assert_cases(j, "");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_EXPORT, .actor = "W1", .country = "DE");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .country = "FR", .reason = "exported");
+    assert_cases(j, "dead_pack medium asks reimported_pack A1 1,2 @2");
+}
+
+
+static void
+test_commissioned_twice(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    made(j, .lot = "L1", .serials = "A1 A2 A3", .line = "N1");
+    made(j, .lot = "L1", .serials = "A1 A2 A3", .line = "N1", .markets = "DE");
+    assert_cases(j, "");
+
+    j = judged_new();
+    made(j, .lot = "L1", .serials = "A1 A2 A3", .line = "N1");
+    made(j, .lot = "L2", .serials = "A2 A3 A4", .line = "N1");
+    assert_cases(j, "duplicate_commissioning high asks serial_reused A2,A3 1,2 @2");
+
+    j = judged_new();
+    made(j, .lot = "L1", .serials = "A1", .expiry = "280331");
+    made(j, .lot = "L1", .serials = "A1", .expiry = "280300");
+    assert_cases(j, "");
+
+    j = judged_new();
+    made(j, .lot = "L1", .serials = "A1", .expiry = "280331");
+    made(j, .lot = "L1", .serials = "A1", .expiry = "290331");
+    assert_cases(j, "duplicate_commissioning high asks serial_reused A1 1,2 @2");
+
+    j = judged_new();
+    made(j, .lot = "L1", .serials = "A1", .line = "N1");
+    made(j, .lot = "L1", .serials = "A1", .line = "N2", .minutes = 60);
+    assert_cases(j, "");
+
+    j = judged_new();
+    made(j, .lot = "L1", .serials = "A1", .line = "N1");
+    made(j, .lot = "L1", .serials = "A1", .line = "N2", .minutes = 6000);
+    assert_cases(j, "duplicate_commissioning high asks line_repeated A1 1,2 @2");
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(test_reused),
+        cmocka_unit_test(test_split),
+        cmocka_unit_test(test_hub),
+        cmocka_unit_test(test_verified),
+        cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_dead_consumers),
+        cmocka_unit_test(test_commissioned_twice),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
