@@ -42,6 +42,8 @@ create table sv.scan (
   request_id   text,
   hint         text,
   silent       boolean      not null default false,       -- kept, not judged
+  before_id    integer,                                   -- location that made the state an inactive pack was met in
+  pack_lot     text         collate "C",                  -- the pack's, where none was presented
   primary key (gtin, at, gateway, boot, seq)
 ) partition by range (at);
 
@@ -49,12 +51,16 @@ create table sv.scan_default partition of sv.scan default;
 
 create index scan_n on sv.scan (n);
 
+-- what an upload that comes late would explain
+create index scan_miss on sv.scan (gtin, serial) where reason in ('product_unknown', 'lot_unknown', 'serial_unknown');
+
 
 -- Where the judge is, and who judges: one worker, by lease.  Whoever writes what
 -- was judged updates this row first, and finds out that it was replaced.
 create table sv.judge (
   one      boolean      not null primary key default true check (one),
   holder   uuid,
+  pid      integer,                                       -- the holder's backend
   until    timestamptz,
   chain_n  bigint       not null default 0,               -- operations are judged up to this row of the audit chain
   scan_n   bigint       not null default 0,               -- the last n of sv.scan
@@ -171,7 +177,8 @@ create table sv.case_event (
   at       timestamptz  not null,
   kind     text         not null,     -- opened, evidence, severity, proposed, asks, merged, status, note, party, muted, unmuted
   actor    text,                      -- GLN and name of who did it; null: the judge
-  detail   jsonb        not null default '{}'
+  detail   jsonb        not null default '{}',
+  state    jsonb        not null      -- the row of the case as it was then
 );
 
 create index case_event_case on sv.case_event (gtin, case_id, n);
@@ -198,16 +205,18 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_n  bigint;
+  v_n      bigint;
+  v_state  jsonb;
 begin
   update sv.case c
   set version = c.version + 1, changed_at = p_at
-  where c.gtin = p_gtin and c.case_id = p_case_id;
+  where c.gtin = p_gtin and c.case_id = p_case_id
+  returning to_jsonb(c) into v_state;
 
   update sv.case_clock k set n = k.n + 1 returning k.n into v_n;
 
-  insert into sv.case_event (n, gtin, case_id, at, kind, actor, detail)
-  values (v_n, p_gtin, p_case_id, p_at, p_kind, p_actor, coalesce(p_detail, '{}'));
+  insert into sv.case_event (n, gtin, case_id, at, kind, actor, detail, state)
+  values (v_n, p_gtin, p_case_id, p_at, p_kind, p_actor, coalesce(p_detail, '{}'), v_state);
 
   return v_n;
 end

@@ -14,6 +14,459 @@ set local role sv_owner;
 select sv.migration_begin(29, 'judge');
 
 
+-- Feed findings (contradicting commissionings, a supply before a recall ..) are
+-- judged once, and once more when they were settled.  What was found before
+-- there was a judge is not looked at.
+alter table sv.finding add column judged smallint not null default 2;
+alter table sv.finding alter column judged set default 0;
+
+create index finding_unjudged on sv.finding (at)
+  where judged < case when sv.finding_settled(detail) then 2 else 1 end;
+
+-- nor is what was done before
+update sv.judge set chain_n = (select h.n from sv.audit_head h);
+
+
+-- Makes the partition of one day (UTC), as sv.make_month_partition does of a month.
+create function sv.make_day_partition(p_parent text, p_day date)
+returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+  v_from  timestamptz := p_day::timestamptz;
+  v_to    timestamptz := (p_day + 1)::timestamptz;
+  v_name  text := p_parent || '_' || to_char(p_day, 'YYYYMMDD');
+  v_late  boolean;
+begin
+  if to_regclass(format('sv.%I', v_name)) is not null then
+    return false;
+  end if;
+
+  execute format('select exists (select from sv.%I where at >= $1 and at < $2)', p_parent || '_default')
+  into v_late
+  using v_from, v_to;
+
+  if v_late then
+    raise warning 'sv.% has rows of % already, no partition is made for it', p_parent || '_default', p_day;
+    return false;
+  end if;
+
+  execute format('create table sv.%I (like sv.%I including all)', v_name, p_parent);
+  execute format('alter table sv.%I attach partition sv.%I for values from (%L) to (%L)', p_parent, v_name, v_from, v_to);
+
+  return true;
+end
+$$;
+
+do $$
+declare
+  v_today  date := (transaction_timestamp() at time zone 'UTC')::date;
+begin
+  for i in -1 .. 7 loop
+    perform sv.make_day_partition('scan', v_today + i);
+  end loop;
+end
+$$;
+
+
+-- The lease, taken or renewed: free is one that ended, or whose holder's backend
+-- is gone.  Not while the holder is in a transaction of its own.  waits: there is
+-- something to judge in the chain or among the feeds' findings.  sv_worker.
+create function sv.judge_take(p_holder uuid, p_lease_ms integer, out held boolean, out waits boolean)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now    timestamptz := clock_timestamp();
+  v_judge  sv.judge;
+begin
+  select j.* into v_judge from sv.judge j;
+
+  held := v_judge.holder = p_holder and v_judge.pid = pg_backend_pid()
+    and v_judge.until > v_now + make_interval(secs => p_lease_ms / 2000.0);
+  waits := false;
+
+  -- idle it is asked for ten times a second, and written every now and then
+  if held is not true then
+    select j.* into v_judge from sv.judge j for update skip locked;
+
+    held := found and (v_judge.holder is null or v_judge.holder = p_holder or v_judge.until < v_now
+      or not exists (select from pg_stat_get_activity(null) a where a.pid = v_judge.pid));
+
+    if not held then
+      return;
+    end if;
+
+    update sv.judge
+    set holder = p_holder, pid = pg_backend_pid(), until = v_now + make_interval(secs => p_lease_ms / 1000.0);
+  end if;
+
+  waits := (select h.n from sv.audit_head h) > v_judge.chain_n
+    or exists (select from sv.finding f where f.judged < case when sv.finding_settled(f.detail) then 2 else 1 end);
+end
+$$;
+
+-- The lease is given back.  sv_worker.
+create function sv.judge_leave(p_holder uuid)
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update sv.judge set holder = null, pid = null, until = null where holder = p_holder
+$$;
+
+
+-- First in every transaction of the judge: its row is locked and the lease
+-- renewed, so nobody takes it over before the end.  55000: another has it.  sv_worker.
+create function sv.judge_begin(p_holder uuid, p_lease_ms integer)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update sv.judge
+  set until = clock_timestamp() + make_interval(secs => p_lease_ms / 1000.0)
+  where holder = p_holder and pid = pg_backend_pid();
+
+  if not found then
+    raise exception using errcode = '55000', message = 'another worker judges now';
+  end if;
+end
+$$;
+
+
+-- The session's table of what came, in order of arrival; emptied at the end of
+-- each transaction.  sv_worker.
+create function sv.judge_session()
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
+as $$
+begin
+  create temp table if not exists scan_in (
+    i            integer      not null,
+    gtin         bigint       not null,
+    at           timestamptz  not null,
+    gateway      text         collate "C" not null,
+    boot         bigint       not null,
+    seq          bigint       not null,
+    occurred_at  timestamptz,
+    serial       text         collate "C",
+    lot          text         collate "C",
+    expiry       text,
+    location_id  integer,
+    session      text         collate "C",
+    country      text,
+    lat          real,
+    lon          real,
+    accuracy_km  integer,
+    entry_mode   text,
+    reason       text         not null,
+    alert_id     text,
+    request_id   text,
+    hint         text,
+    silent       boolean      not null
+  ) on commit delete rows;
+
+  execute format('grant insert on pg_temp.scan_in to %I', session_user);
+end
+$$;
+
+
+-- What an operation or scan met, of the pack it names: its lot where none was
+-- presented or none was known of it (then with the time it became known), and
+-- who made its state, if that is the state that was met.
+create function sv.judge_pack(p_gtin bigint, p_serial text, p_lot text, p_reason text, p_at timestamptz)
+returns table (pack_lot text, pack_at timestamptz, before_id integer)
+language sql stable
+begin atomic
+  select
+    case when p_lot is null or b.load_id is not null then p.lot end,
+    b.at,
+    case when p_reason not in ('ok', 'product_unknown', 'lot_unknown', 'serial_unknown') and p.since <= p_at then p.location_id end
+  from sv.pack p
+    left join sv.load_lot b on b.gtin = p.gtin and b.lot = p.lot and b.load_id = p.load_id
+      and p_reason in ('product_unknown', 'lot_unknown', 'serial_unknown')
+  where p.gtin = p_gtin and p.serial = p_serial and p.state <> 'void';
+end;
+
+
+-- The scans of the session's table into history; a row for each that is new,
+-- with its number, in order of arrival.  One that came before, here or in an
+-- earlier transaction, is passed over: nobody else inserts while the judge's row
+-- is locked, and of a gateway's process what is beyond the last sequence is new
+-- without a look.  sv_worker.
+create function sv.judge_scans(p_holder uuid)
+returns table (i integer, n bigint, pack_lot text, pack_ms bigint, before_id integer)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_n  bigint;
+begin
+  select j.scan_n into v_n from sv.judge j where j.holder = p_holder;
+
+  if not found then
+    raise exception using errcode = '55000', message = 'another worker judges now';
+  end if;
+
+  return query
+  with come as materialized (
+    select distinct on (s.gateway, s.boot, s.seq) s.*
+    from pg_temp.scan_in s
+    order by s.gateway, s.boot, s.seq, s.i
+  ), fresh as materialized (
+    select c.*, v_n + row_number() over (order by c.i) as n
+    from come c
+      left join sv.scan_source o on o.gateway = c.gateway and o.boot = c.boot
+    where o.last_seq is null or c.seq > o.last_seq
+      or not exists (select from sv.scan x
+        where x.gtin = c.gtin and x.at = c.at and x.gateway = c.gateway and x.boot = c.boot and x.seq = c.seq)
+  ), met as materialized (
+    select f.*, k.pack_lot, k.pack_at, k.before_id
+    from fresh f
+      left join lateral (
+        select j.*
+        from sv.judge_pack(f.gtin, f.serial, f.lot, f.reason, coalesce(f.occurred_at, f.at)) j
+        where f.lot is null or f.reason not in ('ok', 'lot_mismatch', 'expiry_mismatch', 'expired', 'recalled', 'withdrawn')
+      ) k on true
+  ), kept as (
+    insert into sv.scan (gtin, at, gateway, boot, seq, n, occurred_at, serial, lot, expiry, operation, location_id, session, country,
+      lat, lon, accuracy_km, entry_mode, reason, alert_id, request_id, hint, silent, before_id, pack_lot)
+    select m.gtin, m.at, m.gateway, m.boot, m.seq, m.n, m.occurred_at, m.serial, m.lot, m.expiry, 'verify', m.location_id, m.session, m.country,
+      m.lat, m.lon, m.accuracy_km, m.entry_mode, m.reason, m.alert_id, m.request_id, m.hint, m.silent, m.before_id,
+      case when m.lot is null then m.pack_lot end
+    from met m
+  ), counted as (
+    insert into sv.scan_source as o (gateway, boot, first_at, last_at, last_seq, received)
+    select m.gateway, m.boot, min(m.at), max(m.at), max(m.seq), count(*)
+    from met m
+    group by m.gateway, m.boot
+    on conflict (gateway, boot) do update
+    set first_at = least(o.first_at, excluded.first_at), last_at = greatest(o.last_at, excluded.last_at),
+      last_seq = greatest(o.last_seq, excluded.last_seq), received = o.received + excluded.received
+  ), moved as (
+    update sv.judge j set scan_n = v_n + (select count(*) from met) where j.holder = p_holder
+  )
+  select m.i, m.n, m.pack_lot, sv.ms(m.pack_at), m.before_id
+  from met m
+  order by m.n;
+end
+$$;
+
+
+-- What the audit chain has behind the judge's place: operations go into history;
+-- a row for each of them and for each load of a lot and each recall, in the order
+-- of the chain.  Not more than p_limit rows of the chain.  sv_worker.
+create function sv.judge_chain(p_holder uuid, p_limit integer)
+returns table (
+  n            bigint,                                    -- of sv.scan; null: not an operation
+  kind         text,
+  operation    text,
+  of           text,
+  gtin         bigint,
+  at_ms        bigint,
+  occurred_ms  bigint,
+  serial       text,
+  lot          text,
+  expiry       text,
+  location_id  integer,
+  entry_mode   text,
+  reason       text,
+  hint         text,
+  pack_lot     text,
+  pack_ms      bigint,
+  before_id    integer
+)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_judge  sv.judge;
+  v_last   bigint;
+begin
+  select j.* into v_judge from sv.judge j where j.holder = p_holder;
+
+  if not found then
+    raise exception using errcode = '55000', message = 'another worker judges now';
+  end if;
+
+  v_last := least((select h.n from sv.audit_head h), v_judge.chain_n + p_limit);
+
+  if v_last = v_judge.chain_n then
+    return;
+  end if;
+
+  return query
+  with told as materialized (
+    select c.n as place, a.*
+    from sv.audit_chain c
+      join sv.audit a on a.gtin = c.gtin and a.at = c.at and a.audit_id = c.audit_id
+    where c.n > v_judge.chain_n and c.n <= v_last
+      and (a.kind = 'operation' or a.kind = 'recall' or a.kind = 'load' and a.operation = 'commission')
+  ), met as materialized (
+    select t.*, k.pack_lot, k.pack_at, k.before_id,
+      case when t.kind = 'operation'
+        then v_judge.scan_n + count(*) filter (where t.kind = 'operation') over (order by t.place) end as scan_n
+    from told t
+      left join lateral (
+        select j.*
+        from sv.judge_pack(t.gtin, t.serial, t.lot, t.reason, coalesce(t.occurred_at, t.at)) j
+        where t.kind = 'operation'
+      ) k on true
+  ), kept as (
+    insert into sv.scan (gtin, at, gateway, boot, seq, n, occurred_at, serial, lot, expiry, operation, of, location_id, entry_mode,
+      reason, alert_id, request_id, hint, before_id, pack_lot)
+    select m.gtin, m.at, '', 0, m.place, m.scan_n, m.occurred_at, m.serial, m.lot, to_char(m.expiry, 'YYMMDD'), m.operation, m.of,
+      m.location_id, m.entry_mode, m.reason, m.alert_id, m.request_id, m.hint, m.before_id, case when m.lot is null then m.pack_lot end
+    from met m
+    where m.kind = 'operation'
+  ), moved as (
+    update sv.judge j
+    set chain_n = v_last, scan_n = v_judge.scan_n + (select count(*) from met m where m.kind = 'operation')
+    where j.holder = p_holder
+  )
+  select m.scan_n, m.kind, m.operation, m.of, m.gtin, sv.ms(m.at), sv.ms(m.occurred_at), m.serial, m.lot,
+    to_char(m.expiry, 'YYMMDD'), m.location_id, m.entry_mode, m.reason, m.hint, m.pack_lot, sv.ms(m.pack_at), m.before_id
+  from met m
+  order by m.place;
+end
+$$;
+
+
+-- The feeds' findings that nobody judged, or that were settled since.  sv_worker.
+create function sv.judge_findings(p_limit integer)
+returns table (rule text, gtin bigint, serial text, lot text, at_ms bigint, finding_id uuid, settled boolean, detail jsonb)
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  with open as materialized (
+    select f.gtin, f.at, f.finding_id, sv.finding_settled(f.detail) as settled
+    from sv.finding f
+    where f.judged < case when sv.finding_settled(f.detail) then 2 else 1 end
+    order by f.at
+    limit p_limit
+    for update
+  )
+  update sv.finding f
+  set judged = case when o.settled then 2 else 1 end
+  from open o
+  where f.gtin = o.gtin and f.at = o.at and f.finding_id = o.finding_id
+  returning f.rule, f.gtin, f.serial, f.lot, sv.ms(f.at), f.finding_id, o.settled, f.detail
+$$;
+
+
+-- Locations that changed behind number p_n, in order.  sv_worker.
+create function sv.judge_locations(p_n bigint, p_limit integer)
+returns table (n bigint, location_id integer, gln text, role text, country text, lat double precision, lon double precision)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select l.ref_n, l.location_id, l.gln, l.role::text, l.country, l.lat, l.lon
+  from sv.location l
+  where l.ref_n > p_n
+  order by l.ref_n
+  limit p_limit
+$$;
+
+
+-- The serials of misses since a time that are commissioned now, in lots.  p_gtin
+-- null: of all products; else of one lot.  sv_worker.
+create function sv.judge_late(p_gtin bigint, p_lot text, p_since timestamptz)
+returns table (gtin bigint, lot text, expiry text, at_ms bigint, serials text[])
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select k.gtin, k.lot, to_char(k.expiry, 'YYMMDD'), sv.ms(k.at), array_agg(k.serial order by k.serial)
+  from (
+    select distinct p.gtin, p.serial, p.lot, p.expiry, b.at
+    from sv.scan s
+      join sv.pack p on p.gtin = s.gtin and p.serial = s.serial and p.state <> 'void'
+      join sv.load_lot b on b.gtin = p.gtin and b.lot = p.lot and b.load_id = p.load_id
+    where s.reason in ('product_unknown', 'lot_unknown', 'serial_unknown')
+      and s.at >= p_since
+      and (p_gtin is null or s.gtin = p_gtin and p.lot = p_lot)) k
+  group by k.gtin, k.lot, k.expiry, k.at
+$$;
+
+
+-- Recalls of lots that are open.  sv_worker.
+create function sv.judge_recalls()
+returns table (gtin bigint, lot text, at_ms bigint)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select r.gtin, r.lot, sv.ms(min(r.at))
+  from sv.recall r
+  where r.kind = 'lot' and r.lifted_at is null
+  group by r.gtin, r.lot
+$$;
+
+
+-- A page of history behind number p_n, of scans since a time.  sv_worker.
+create function sv.judge_history(p_n bigint, p_since timestamptz, p_until timestamptz, p_limit integer)
+returns table (
+  n            bigint,
+  gtin         bigint,
+  at_ms        bigint,
+  occurred_ms  bigint,
+  serial       text,
+  lot          text,
+  expiry       text,
+  operation    text,
+  of           text,
+  location_id  integer,
+  session      text,
+  country      text,
+  lat          real,
+  lon          real,
+  accuracy_km  integer,
+  entry_mode   text,
+  reason       text,
+  hint         text,
+  before_id    integer
+)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_sort = off
+set enable_seqscan = off
+set jit = off
+as $$
+  select s.n, s.gtin, sv.ms(s.at), sv.ms(s.occurred_at), s.serial, coalesce(s.lot, s.pack_lot), s.expiry, s.operation, s.of, s.location_id,
+    s.session, s.country, s.lat, s.lon, s.accuracy_km, s.entry_mode, s.reason, s.hint, s.before_id
+  from sv.scan s
+  where s.n > p_n and s.at >= p_since and s.at < p_until and not s.silent
+  order by s.n
+  limit p_limit
+$$;
+
+
+grant execute on function
+  sv.judge_take(uuid, integer),
+  sv.judge_leave(uuid),
+  sv.judge_begin(uuid, integer),
+  sv.judge_session(),
+  sv.judge_scans(uuid),
+  sv.judge_chain(uuid, integer),
+  sv.judge_findings(integer),
+  sv.judge_locations(bigint, integer),
+  sv.judge_late(bigint, text, timestamptz),
+  sv.judge_recalls(),
+  sv.judge_history(bigint, timestamptz, timestamptz, integer)
+to sv_worker;
+
+
 -- What the worker is doing: what is in sv.status_work, and what came with the
 -- roles consume and notify.  sv_worker.
 alter function sv.worker_status() rename to status_work;

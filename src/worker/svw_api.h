@@ -8,6 +8,7 @@
  *   svw_api_capture  POST /epcis/capture and its jobs  svw_api_events  GET /epcis/events
  *   svw_api_recall   recalls and withdrawals              svw_api_container  containers
  *   svw_api_serials  serial numbers, lots                svw_api_export   a period as one document
+ *   svw_api_alerts   cases                            svw_api_alert_change   what reviewers make of them
  *
  * One thread reads and sends; a few others, each with a connection to PostgreSQL
  * as sv_api, call handlers.  While its body comes a request occupies none of
@@ -59,6 +60,7 @@ struct svw_api_request_s {
 /* NULL when it was not sent; valid during the request */
 const char *svw_api_query(svw_api_request_t *rq, const char *name);
 const char *svw_api_header(svw_api_request_t *rq, const char *name);
+int svw_api_arg(svw_api_request_t *rq, unsigned i, const char **name, const char **value);     /* of the query, from 0; -1: there are no more */
 
 /*
  * The answer, once a request; the last call of a handler, which returns its
@@ -96,7 +98,7 @@ typedef struct {
 
 /* tables of endpoints, each ended by a NULL method; svw_api_route.c lists the tables */
 extern const svw_api_endpoint_t  svw_api_capture[], svw_api_events[], svw_api_recall[], svw_api_container[],
-    svw_api_serials[], svw_api_export[];
+    svw_api_serials[], svw_api_export[], svw_api_alerts[], svw_api_alert_change[];
 
 int svw_api_run(svw_conf_t *conf);
 

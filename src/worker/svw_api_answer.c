@@ -37,9 +37,11 @@ static const svw_api_title_t  svw_api_titles[] = {
     { 405, "Method Not Allowed", "epcisException:ImplementationException" },
     { 406, "Not Acceptable", "epcisException:NotAcceptableException" },
     { 409, "Conflict", "epcisException:ResourceAlreadyExistsException" },
+    { 412, "Precondition Failed", "epcisException:ValidationException" },
     { 413, "Content Too Large", "epcisException:CaptureLimitExceededException" },
     { 415, "Unsupported Media Type", "epcisException:UnsupportedMediaTypeException" },
     { 422, "Unprocessable Content", "epcisException:ValidationException" },
+    { 428, "Precondition Required", "epcisException:ValidationException" },
     { 503, "Service Unavailable", "epcisException:ImplementationException" },
     { 500, "Internal Server Error", "epcisException:ImplementationException" }
 };

@@ -22,6 +22,8 @@ static const svw_api_endpoint_t *const  svw_api_tables[] = {
     svw_api_container,
     svw_api_export,
     svw_api_serials,
+    svw_api_alerts,
+    svw_api_alert_change,
     NULL
 };
 
@@ -179,6 +181,24 @@ svw_api_query(svw_api_request_t *rq, const char *name)
     }
 
     return NULL;
+}
+
+
+int
+svw_api_arg(svw_api_request_t *rq, unsigned i, const char **name, const char **value)
+{
+    svw_api_call_t  *call;
+
+    call = (svw_api_call_t *) (void *) rq;
+
+    if (i >= call->n_args) {
+        return -1;
+    }
+
+    *name = call->arg[i].name;
+    *value = call->arg[i].value;
+
+    return 0;
 }
 
 
