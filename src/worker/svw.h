@@ -50,6 +50,7 @@
  *   svw_api_gtin   a GTIN in a target
  *   svw_api_capture, svw_api_events, svw_api_export, svw_api_recall, svw_api_serials, svw_api_container (_move, _recall, _work)   endpoints
  *   svw_api_alerts   cases for reviewers     svw_api_alert_change   what they make of them
+ *   svw_api_alert_events   what is told of them, as a stream (svw_api_stream)
  *
  * The audit chain
  *   svw_audit_head, svw_audit_text   what is signed      svw_audit_sign, svw_audit_key, svw_audit_file   signing, key, file of heads

@@ -3,7 +3,7 @@
  * finish that has begun, within drain_timeout.
  */
 
-#include "svw_api_server.h"
+#include "svw_api_stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,7 +108,8 @@ svw_api_open(svw_api_server_t *server, svw_conf_t *conf)
     }
 
     server->thread = calloc(conf->api_threads, sizeof(svw_api_thread_t));
-    if (server->thread == NULL) {
+    server->streams = calloc(1, sizeof(svw_streams_t));
+    if (server->thread == NULL || server->streams == NULL) {
         svw_log(SVW_LOG_ERROR, "out of memory");
         return -1;
     }
@@ -132,6 +133,7 @@ svw_api_close(svw_api_server_t *server)
     OPENSSL_cleanse(server->secret, sizeof(server->secret));
     pthread_cond_destroy(&server->work);
     pthread_mutex_destroy(&server->lock);
+    free(server->streams);
     free(server->thread);
 }
 
@@ -252,7 +254,7 @@ svw_api_start(svw_api_server_t *server, int fd)
     sigfillset(&block);
     pthread_sigmask(SIG_BLOCK, &block, &old);
 
-    if (svw_api_threads_start(server) != 0) {
+    if (svw_api_threads_start(server) != 0 || svw_streams_start(server->streams, server->conf) != 0) {
         pthread_sigmask(SIG_SETMASK, &old, NULL);
         svw_api_threads_stop(server);
         close(fd);
@@ -278,6 +280,7 @@ svw_api_start(svw_api_server_t *server, int fd)
 
     if (server->daemon == NULL) {
         svw_log(SVW_LOG_ERROR, "the server does not start");
+        svw_streams_stop(server->streams, 0);
         svw_api_threads_stop(server);
         close(fd);
         return -1;
@@ -304,6 +307,7 @@ svw_api_stop(svw_api_server_t *server)
     }
 
     end = svw_now_ms() + server->conf->drain_timeout - 100;
+    svw_streams_end(server->streams);
 
     while (atomic_load(&server->connections) > 0 && svw_now_ms() < end) {
         usleep(10 * 1000);
@@ -312,6 +316,10 @@ svw_api_stop(svw_api_server_t *server)
     if (atomic_load(&server->connections) > 0) {
         svw_log(SVW_LOG_WARN, "%u requests are not finished; their clients are told nothing", atomic_load(&server->connections));
         /* a thread may wait for PostgreSQL for long: what it does there is done whole or undone */
+        _exit(SVW_EXIT_OK);
+    }
+
+    if (svw_streams_stop(server->streams, end) != 0) {
         _exit(SVW_EXIT_OK);
     }
 

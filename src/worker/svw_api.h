@@ -9,6 +9,7 @@
  *   svw_api_recall   recalls and withdrawals              svw_api_container  containers
  *   svw_api_serials  serial numbers, lots                svw_api_export   a period as one document
  *   svw_api_alerts   cases                            svw_api_alert_change   what reviewers make of them
+ *   svw_api_alert_events   what is told of cases       svw_api_stream   streams of events
  *
  * One thread reads and sends; a few others, each with a connection to PostgreSQL
  * as sv_api, call handlers.  While its body comes a request occupies none of
@@ -98,7 +99,7 @@ typedef struct {
 
 /* tables of endpoints, each ended by a NULL method; svw_api_route.c lists the tables */
 extern const svw_api_endpoint_t  svw_api_capture[], svw_api_events[], svw_api_recall[], svw_api_container[],
-    svw_api_serials[], svw_api_export[], svw_api_alerts[], svw_api_alert_change[];
+    svw_api_serials[], svw_api_export[], svw_api_alerts[], svw_api_alert_change[], svw_api_alert_events[];
 
 int svw_api_run(svw_conf_t *conf);
 

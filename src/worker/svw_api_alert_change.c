@@ -133,7 +133,7 @@ svw_alert_match(svw_api_request_t *rq, char version[SVW_ALERT_VERSION])
     }
 
     if (strcmp(tag, "*") == 0) {
-        strcpy(version, tag);
+        snprintf(version, SVW_ALERT_VERSION, "%s", tag);
         return 0;
     }
 

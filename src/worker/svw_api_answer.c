@@ -24,7 +24,6 @@ typedef struct {
 
 
 static int svw_api_answer(svw_api_call_t *call, unsigned status, const char *type, char *text, size_t len);
-static int svw_api_respond(svw_api_call_t *call, unsigned status, const char *type, struct MHD_Response *response);
 static const svw_api_title_t *svw_api_title(unsigned status);
 static size_t svw_api_element(const char *message);
 
@@ -287,7 +286,7 @@ svw_api_answer(svw_api_call_t *call, unsigned status, const char *type, char *te
 }
 
 
-static int
+int
 svw_api_respond(svw_api_call_t *call, unsigned status, const char *type, struct MHD_Response *response)
 {
     unsigned  i;

@@ -22,6 +22,7 @@ static const svw_api_endpoint_t *const  svw_api_tables[] = {
     svw_api_container,
     svw_api_export,
     svw_api_serials,
+    svw_api_alert_events,
     svw_api_alerts,
     svw_api_alert_change,
     NULL

@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct svw_api_server_s  svw_api_server_t;
 typedef struct svw_api_call_s    svw_api_call_t;
+typedef struct svw_streams_s     svw_streams_t;
 
 /* one that carries out requests */
 typedef struct {
@@ -46,6 +47,7 @@ struct svw_api_server_s {
     pthread_cond_t      work;
     svw_api_call_t     *first, **last;  /* requests that are read, and not begun */
     int                 ending;
+    svw_streams_t      *streams;
 };
 
 /* One request; made when its first line is there, gone when it is answered or its connection lost. */
@@ -97,6 +99,7 @@ int svw_api_match(const char *pattern, char *const segment[], int n, char *part[
 
 /* svw_api_answer.c */
 enum MHD_Result svw_api_send(svw_api_call_t *call);
+int svw_api_respond(svw_api_call_t *call, unsigned status, const char *type, struct MHD_Response *response);      /* takes it over */
 
 /* svw_api_capture.c: what an upload that was not finished has left */
 void svw_capture_sweep(svw_api_server_t *server, svw_db_t *db);
