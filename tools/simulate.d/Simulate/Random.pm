@@ -121,20 +121,22 @@ sub about {
 }
 
 
-# $length characters of a string
+# $length characters of a string, two at a time
+my %pairs;
+
 sub text {
     my ($self, $alphabet, $length) = @_;
 
-    my $n    = length $alphabet;
+    my $pairs = $pairs{$alphabet} //= do {
+        my @characters = split //, $alphabet;
+        [map { my $first = $_; map { $first . $_ } @characters } @characters];
+    };
+    my $n    = @{$pairs};
     my $text = '';
 
     while (length $text < $length) {
         my $bits = $self->bits;
-
-        for (1 .. 4) {
-            $text .= substr $alphabet, $bits % $n, 1;
-            $bits = int $bits / $n;
-        }
+        $text .= $pairs->[$bits % $n] . $pairs->[int($bits / $n) % $n];
     }
 
     return substr $text, 0, $length;
