@@ -139,6 +139,7 @@ create table sv.case_finding (
   serials     text[]       collate "C" not null,
   actors      text[]       collate "C" not null,          -- GLN of sites, tokens of consumers
   scans       bigint[]     not null,                      -- n of sv.scan
+  keys        text[]       collate "C" not null default '{}',      -- findings that share one are one case
   first_at    timestamptz  not null,
   last_at     timestamptz  not null,
   found_at    timestamptz  not null,
@@ -149,16 +150,6 @@ create table sv.case_finding (
 );
 
 create index case_finding_id on sv.case_finding (finding_id);
-
--- Findings that share a key are one case.
-create table sv.case_key (
-  key      text         collate "C" not null primary key,
-  gtin     bigint       not null,
-  case_id  uuid         not null,
-  last_at  timestamptz  not null
-);
-
-create index case_key_case on sv.case_key (gtin, case_id);
 
 
 -- The timeline of cases.  n: under the row of the clock, so numbers become

@@ -72,9 +72,10 @@ $$;
 
 
 -- The lease, taken or renewed: free is one that ended, or whose holder's backend
--- is gone.  Not while the holder is in a transaction of its own.  waits: there is
--- something to judge in the chain or among the feeds' findings.  sv_worker.
-create function sv.judge_take(p_holder uuid, p_lease_ms integer, out held boolean, out waits boolean)
+-- is gone.  Not while the holder is in a transaction of its own.  kept: nobody else
+-- had it since this holder took it first.  waits: there is something to judge in
+-- the chain or among the feeds' findings.  sv_worker.
+create function sv.judge_take(p_holder uuid, p_lease_ms integer, out held boolean, out kept boolean, out waits boolean)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -86,6 +87,7 @@ begin
 
   held := v_judge.holder = p_holder and v_judge.pid = pg_backend_pid()
     and v_judge.until > v_now + make_interval(secs => p_lease_ms / 2000.0);
+  kept := v_judge.holder is not distinct from p_holder;
   waits := false;
 
   -- idle it is asked for ten times a second, and written every now and then
@@ -94,6 +96,8 @@ begin
 
     held := found and (v_judge.holder is null or v_judge.holder = p_holder or v_judge.until < v_now
       or not exists (select from pg_stat_get_activity(null) a where a.pid = v_judge.pid));
+
+    kept := v_judge.holder is not distinct from p_holder;
 
     if not held then
       return;
@@ -180,11 +184,12 @@ $$;
 -- presented or none was known of it (then with the time it became known), and
 -- who made its state, if that is the state that was met.
 create function sv.judge_pack(p_gtin bigint, p_serial text, p_lot text, p_reason text, p_at timestamptz)
-returns table (pack_lot text, pack_at timestamptz, before_id integer)
+returns table (pack_lot text, pack_expiry date, pack_at timestamptz, before_id integer)
 language sql stable
 begin atomic
   select
     case when p_lot is null or b.load_id is not null then p.lot end,
+    p.expiry,
     b.at,
     case when p_reason not in ('ok', 'product_unknown', 'lot_unknown', 'serial_unknown') and p.since <= p_at then p.location_id end
   from sv.pack p
@@ -200,7 +205,7 @@ end;
 -- is locked, and of a gateway's process what is beyond the last sequence is new
 -- without a look.  sv_worker.
 create function sv.judge_scans(p_holder uuid)
-returns table (i integer, n bigint, pack_lot text, pack_ms bigint, before_id integer)
+returns table (i integer, n bigint, pack_lot text, pack_expiry text, pack_ms bigint, before_id integer)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set enable_mergejoin = off
@@ -229,7 +234,7 @@ begin
       or not exists (select from sv.scan x
         where x.gtin = c.gtin and x.at = c.at and x.gateway = c.gateway and x.boot = c.boot and x.seq = c.seq)
   ), met as materialized (
-    select f.*, k.pack_lot, k.pack_at, k.before_id
+    select f.*, k.pack_lot, k.pack_expiry, k.pack_at, k.before_id
     from fresh f
       left join lateral (
         select j.*
@@ -254,7 +259,7 @@ begin
   ), moved as (
     update sv.judge j set scan_n = v_n + (select count(*) from met) where j.holder = p_holder
   )
-  select m.i, m.n, m.pack_lot, sv.ms(m.pack_at), m.before_id
+  select m.i, m.n, m.pack_lot, to_char(m.pack_expiry, 'YYMMDD'), sv.ms(m.pack_at), m.before_id
   from met m
   order by m.n;
 end
@@ -281,6 +286,7 @@ returns table (
   reason       text,
   hint         text,
   pack_lot     text,
+  pack_expiry  text,
   pack_ms      bigint,
   before_id    integer
 )
@@ -316,7 +322,7 @@ begin
     where c.n > v_judge.chain_n and c.n <= v_last
       and (a.kind = 'operation' or a.kind = 'recall' or a.kind = 'load' and a.operation = 'commission')
   ), met as materialized (
-    select t.*, k.pack_lot, k.pack_at, k.before_id,
+    select t.*, k.pack_lot, k.pack_expiry, k.pack_at, k.before_id,
       case when t.kind = 'operation'
         then v_judge.scan_n + count(*) filter (where t.kind = 'operation') over (order by t.place) end as scan_n
     from told t
@@ -338,7 +344,8 @@ begin
     where j.holder = p_holder
   )
   select m.scan_n, m.kind, m.operation, m.of, m.gtin, sv.ms(m.at), sv.ms(m.occurred_at), m.serial, m.lot,
-    to_char(m.expiry, 'YYMMDD'), m.location_id, m.entry_mode, m.reason, m.hint, m.pack_lot, sv.ms(m.pack_at), m.before_id
+    to_char(m.expiry, 'YYMMDD'), m.location_id, m.entry_mode, m.reason, m.hint, m.pack_lot,
+    to_char(m.pack_expiry, 'YYMMDD'), sv.ms(m.pack_at), m.before_id
   from met m
   order by m.place;
 end
@@ -381,14 +388,64 @@ as $$
 $$;
 
 
--- The serials of misses since a time that are commissioned now, in lots.  p_gtin
--- null: of all products; else of one lot.  sv_worker.
+-- Of lots, those that are known: a line for each of their markets ('': unknown).  sv_worker.
+create function sv.judge_lots(p_gtin bigint[], p_lot text[])
+returns table (n bigint, gtin bigint, lot text, expiry text, at_ms bigint, markets text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select 0::bigint, l.gtin, l.lot, to_char(l.expiry, 'YYMMDD'),
+    (select sv.ms(min(b.at)) from sv.load_lot b where b.gtin = l.gtin and b.lot = l.lot),
+    array_to_string(m.markets || ''::text, E'\n')
+  from sv.markets_of(p_gtin, p_lot) m
+    join sv.lot l on l.gtin = m.gtin and l.lot = m.lot
+  where l.expiry is not null;
+end
+$$;
+
+-- The same of lots whose markets changed behind number p_n; gtin null: nothing is
+-- known of the lot.  sv_worker.
+create function sv.judge_markets(p_n bigint, p_limit integer)
+returns table (n bigint, gtin bigint, lot text, expiry text, at_ms bigint, markets text)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  return query
+  select c.n, k.gtin, k.lot, k.expiry, k.at_ms, k.markets
+  from sv.market_changes(p_n, p_limit) c
+    left join lateral (
+      select j.*
+      from sv.judge_lots(array(select c.gtin from sv.lot l where l.gtin = c.gtin and (l.lot = c.lot or c.lot is null) order by l.lot),
+        array(select l.lot from sv.lot l where l.gtin = c.gtin and (l.lot = c.lot or c.lot is null) order by l.lot)) j
+    ) k on true
+  order by c.n;
+end
+$$;
+
+create function sv.judge_markets_n()
+returns bigint
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return (select c.n from sv.market_clock c);
+end
+$$;
+
+
+-- The serials of misses since a time that are commissioned now, in lots, a line
+-- each.  p_gtin null: of all products; else of one lot.  sv_worker.
 create function sv.judge_late(p_gtin bigint, p_lot text, p_since timestamptz)
-returns table (gtin bigint, lot text, expiry text, at_ms bigint, serials text[])
+returns table (gtin bigint, lot text, expiry text, at_ms bigint, serials text)
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select k.gtin, k.lot, to_char(k.expiry, 'YYMMDD'), sv.ms(k.at), array_agg(k.serial order by k.serial)
+  select k.gtin, k.lot, to_char(k.expiry, 'YYMMDD'), sv.ms(k.at), string_agg(k.serial || E'\n', '' order by k.serial)
   from (
     select distinct p.gtin, p.serial, p.lot, p.expiry, b.at
     from sv.scan s
@@ -398,6 +455,15 @@ as $$
       and s.at >= p_since
       and (p_gtin is null or s.gtin = p_gtin and p.lot = p_lot)) k
   group by k.gtin, k.lot, k.expiry, k.at
+$$;
+
+-- What was changed of the rules' parameters.  sv_worker.
+create function sv.judge_params()
+returns table (name text, value text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.name, p.value from sv.rule_param p order by p.name
 $$;
 
 
@@ -461,7 +527,11 @@ grant execute on function
   sv.judge_chain(uuid, integer),
   sv.judge_findings(integer),
   sv.judge_locations(bigint, integer),
+  sv.judge_lots(bigint[], text[]),
+  sv.judge_markets(bigint, integer),
+  sv.judge_markets_n(),
   sv.judge_late(bigint, text, timestamptz),
+  sv.judge_params(),
   sv.judge_recalls(),
   sv.judge_history(bigint, timestamptz, timestamptz, integer)
 to sv_worker;
@@ -497,70 +567,5 @@ as $$
 $$;
 
 grant execute on function sv.worker_status() to sv_worker;
-
-
--- What was changed of the rules' parameters, by name.  sv_worker.
-create function sv.rule_params(out name text, out value text, out at timestamptz, out "by" text)
-returns setof record
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select p.name, p.value, p.at, p.by from sv.rule_param p order by p.name
-$$;
-
-
--- Changes parameters of the rules, all or none: {"rule.parameter": "value", ..},
--- null for its default again; how many changed.  The worker knows names and
--- ranges and has checked them.  sv_worker; 22023: no such names or values.
-create function sv.set_rule_params(p_values jsonb, p_by text default null)
-returns integer
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_by      text := coalesce(nullif(btrim(p_by), ''), session_user);
-  v_name    text;
-  v_value   text;
-  v_before  text;
-  v_n       integer := 0;
-begin
-  if exists (
-    select from jsonb_each_text(p_values) v
-    where v.key !~ '^[a-z_]{1,64}\.[a-z_]{1,64}$' or length(v.value) > 256
-  ) then
-    raise exception using errcode = '22023', column = 'values', message = 'values: not names and values of rules'' parameters';
-  end if;
-
-  -- by name: two that change the same wait for each other, and do not lock each other out
-  for v_name, v_value in
-    select v.key, v.value from jsonb_each_text(p_values) v order by v.key
-  loop
-    select p.value into v_before from sv.rule_param p where p.name = v_name for update;
-
-    continue when v_before is not distinct from v_value;
-
-    if v_value is null then
-      delete from sv.rule_param p where p.name = v_name;
-    else
-      insert into sv.rule_param (name, value, at, by)
-      values (v_name, v_value, clock_timestamp(), v_by)
-      on conflict (name) do update set value = excluded.value, at = excluded.at, by = excluded.by;
-    end if;
-
-    perform sv.audit_change('admin', 'set_rule_param', 0, null, 'ok', v_by,
-      jsonb_build_object('name', v_name, 'value', v_value, 'before', v_before));
-
-    v_n := v_n + 1;
-  end loop;
-
-  return v_n;
-end
-$$;
-
-
-grant execute on function
-  sv.rule_params(),
-  sv.set_rule_params(jsonb, text)
-to sv_worker;
 
 commit;

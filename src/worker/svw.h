@@ -11,7 +11,7 @@
  *   svw_db         PostgreSQL                svw_redis       Redis
  *   svw_log        log                       svw_array       array literals
  *   svw_scan       an item in any form       svw_atomic      a file that is there whole or not at all
- *   svw_sync       waiting for the disk
+ *   svw_sync       waiting for the disk      svw_failpoint   where tests kill a process
  *
  * The role ingest: files -> packs and events
  *   svw_ingest     one file after the other
@@ -40,7 +40,9 @@
  *   svw_out        what is told to others, in order          svw_epcis       written as EPCIS 2.0
  *
  * The roles consume, notify
- *   svw_consume    scans and operations -> judge -> cases
+ *   svw_consume    scans and operations -> judge -> cases: svw_consume_stream, svw_consume_chain, svw_consume_scan,
+ *                  svw_consume_fact (svw_lots), svw_consume_finding, svw_consume_build
+ *   svw_history    history, read again       svw_case_store  cases and their tables (svw_case_load)
  *   svw_notify     cases -> webhook, log
  *
  * The role api, behind nginx
@@ -62,19 +64,15 @@
  *   svw_evidence   scans in windows (svw_list, svw_hash)     svw_facts   lots, serials, places
  *   svw_class      what a scan is taken for                  svw_explain why a miss is none
  *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead
- *                  svw_rule_mismatch, svw_rule_burst, svw_rule_harvesting (svw_miss: what a miss is)
  *   svw_said       what was said before                      svw_param   rules and parameters (svw_param.def)
  *   svw_case       findings that are kept: svw_case_final (cases of all of them), svw_case_live (as they come)
  *   svw_resemble   what a scanner or a typist makes of a serial or lot
- *   svw_param_file parameters as a file                      svw_param_db as they are set in PostgreSQL
- *   svw_replay     a dry run: source -> judge -> cases; its header is the map (svw_replay_file, svw_replay_read,
- *                  svw_replay_word, svw_replay_keys, svw_replay_write)
  *
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)
  *
  * Commands for people: svw_cmd (what they share), svw_status and one file each, svw_cmd_audit, svw_cmd_check, svw_cmd_export,
- * svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_replay,
- * svw_cmd_rules, svw_cmd_serials, svw_cmd_swap
+ * svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_serials,
+ * svw_cmd_swap
  */
 
 #ifndef SVW_H
@@ -238,6 +236,15 @@ const char *svw_col(const PGresult *result, int row, const char *name);     /* N
 int64_t svw_col_int(const PGresult *result, int row, const char *name);
 
 
+/* svw_failpoint.c: in builds with failpoints the process kills itself here if the file SVW_FAILPOINTS/name is there */
+
+#ifdef SV_FAILPOINTS
+void svw_failpoint(const char *name);
+#else
+#define svw_failpoint(name)  ((void) 0)
+#endif
+
+
 /* svw_atomic.c: a file that is there whole or not at all; -1: errno */
 
 typedef struct {
@@ -280,7 +287,5 @@ int svw_cmd_status(svw_command_t *command);
 int svw_cmd_audit(svw_command_t *command);
 int svw_cmd_serials(svw_command_t *command);
 int svw_cmd_lot(svw_command_t *command);
-int svw_cmd_replay(svw_command_t *command);
-int svw_cmd_rules(svw_command_t *command);
 
 #endif /* SVW_H */

@@ -18,8 +18,6 @@ static int svw_redis_run_id(svw_redis_t *redis);
 static int svw_redis_append_put(svw_redis_t *redis, const char *prefix, const char *ttl, const char *sha,
     const svw_pack_t *pack);
 static int svw_redis_append_delete(svw_redis_t *redis, const char *prefix, const svw_pack_t *pack);
-static int svw_redis_down(svw_redis_t *redis, const char *why);
-static redisReply *svw_redis_reply(svw_redis_t *redis, int64_t deadline);
 
 
 void
@@ -264,7 +262,7 @@ svw_redis_append_delete(svw_redis_t *redis, const char *prefix, const svw_pack_t
 
 
 /* An error is as good as no answer: the server is asked again later. */
-static redisReply *
+redisReply *
 svw_redis_reply(svw_redis_t *redis, int64_t deadline)
 {
     void        *p;
@@ -293,7 +291,7 @@ svw_redis_reply(svw_redis_t *redis, int64_t deadline)
 }
 
 
-static int
+int
 svw_redis_down(svw_redis_t *redis, const char *why)
 {
     char  text[SVW_TEXT];

@@ -37,4 +37,10 @@ int svw_redis_ready(svw_redis_t *redis);
 /* Tells the server of packs. 0: it took all; -1: nothing is known of any, it is down now. */
 int svw_redis_put(svw_redis_t *redis, const char *epoch, const svw_pack_t *packs, size_t n);
 
+/* The next answer to what was appended; NULL: an error or none in time (svw_now_ms), it is down now. */
+redisReply *svw_redis_reply(svw_redis_t *redis, int64_t deadline);
+
+/* Closes the connection until the next try; -1. */
+int svw_redis_down(svw_redis_t *redis, const char *why);
+
 #endif /* SVW_REDIS_H */

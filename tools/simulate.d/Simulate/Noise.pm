@@ -372,7 +372,7 @@ sub stolen_found {
     $traffic->pro($t += 2, $site, 'steal', $_, undef, exact => 1) for @packs;
     $t = $traffic->open_hours($t + DAY * (2 + 5 * $random->unit), $site);
     $traffic->pro($t += 4, $site, 'verify', $_, $incident, exact => 1) for @packs[0 .. $#packs / 2];
-    $traffic->pro($t + DAY, $world->site($random, 'DE', 'authority'), 'verify', $packs[0], $incident) if $world->is_legal($lot->{markets}, 'DE');
+    $traffic->pro($t + DAY, $world->site($random, 'DE', 'authority'), 'verify', $packs[0], $incident);
 
     return;
 }

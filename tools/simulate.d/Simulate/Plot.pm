@@ -53,8 +53,7 @@ sub recall {
     for my $row (@{$rows}) {
         my $kind = $row->{kind};
         $svg .= text($x, $top + 13, $kind);
-        $svg .= bar($at->(0.9), $top, $at->($row->{recall}) - $at->(0.9), $colour{bar}) . text($at->(1) + 6, $top + 13, sprintf '%.3f', $row->{recall})
-            if defined $row->{recall};
+        $svg .= bar($at->(0.9), $top, $at->($row->{recall}) - $at->(0.9), $colour{bar}) if defined $row->{recall};
 
         for my $i (0 .. $#{$scores}) {
             my ($one) = grep { $_->{kind} eq $kind } Simulate::Score::by_fraud($scores->[$i]);
@@ -79,7 +78,7 @@ sub cases {
 
     for my $row (@{$rows}) {
         $svg .= text($x, $top + 13, $row->{kind});
-        $svg .= bar($at->(0), $top, $at->($row->{cases}) - $at->(0), $colour{bar}) . text($at->(3) + 6, $top + 13, sprintf '%.2f', $row->{cases})
+        $svg .= bar($at->(0), $top, $at->($row->{cases}) - $at->(0), $colour{bar}) . text($at->($row->{cases}) + 4, $top + 13, sprintf '%.2f', $row->{cases})
             if defined $row->{cases};
         $top += 22;
     }
@@ -113,7 +112,7 @@ sub noise {
     my ($x, $y, $rows) = @_;
 
     my $svg = title($x, $y, 'How innocent trouble ended');
-    my $key = $x + 230;
+    my $key = $x + 200;
 
     for my $how (['quiet', 'no case'], ['proposed', 'proposed closure'], ['one', 'one case'], ['more', 'more cases']) {
         $svg .= bar($key, $y - 11, 12, $colour{$how->[0]}) . text($key + 18, $y, $how->[1]);

@@ -121,22 +121,20 @@ sub about {
 }
 
 
-# $length characters of a string, two at a time
-my %pairs;
-
+# $length characters of a string
 sub text {
     my ($self, $alphabet, $length) = @_;
 
-    my $pairs = $pairs{$alphabet} //= do {
-        my @characters = split //, $alphabet;
-        [map { my $first = $_; map { $first . $_ } @characters } @characters];
-    };
-    my $n    = @{$pairs};
+    my $n    = length $alphabet;
     my $text = '';
 
     while (length $text < $length) {
         my $bits = $self->bits;
-        $text .= $pairs->[$bits % $n] . $pairs->[int($bits / $n) % $n];
+
+        for (1 .. 4) {
+            $text .= substr $alphabet, $bits % $n, 1;
+            $bits = int $bits / $n;
+        }
     }
 
     return substr $text, 0, $length;

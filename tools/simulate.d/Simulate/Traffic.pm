@@ -366,9 +366,8 @@ sub other_end {
 
     if (($x -= $params->{sample}) < 0) {
         $self->pro($t, $site, 'sample', $pack);
-        # an authority where the lot is in trade; there is only one
         $self->pro($t + DAY * (1 + 5 * $random->unit), $world->site($random, 'DE', 'authority'), 'verify', $pack, $self->incident('sample', 'noise'))
-            if $random->chance($params->{sample_scan}) && $world->is_legal($world->{lots}[$world->{lot_of}[$pack]]{markets}, 'DE');
+            if $random->chance($params->{sample_scan});
         return 1;
     }
 

@@ -1,0 +1,551 @@
+#include "svw_consume.h"
+
+#include "svw_copy.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+
+#define SVW_STREAM_GROUP  "judge"       /* one group, one consumer: one worker judges at a time */
+#define SVW_STREAM_LOOK   1000          /* ms between two looks for what another process left */
+#define SVW_STREAM_AHEAD  (10 * 60 * 1000)      /* a gateway's clock that is this far ahead is wrong */
+#define SVW_COPY_PIECE    65536
+#define SVW_COPY_ROW      (SVW_COPY_FIXED * 16 + SVW_COPY_FIXED + 2 * SV_EVENT_LINE + 2 * SV_EVENT_GATEWAY)
+
+
+static int svw_stream_ready(svw_stream_t *stream);
+static int svw_stream_group(svw_stream_t *stream);
+static redisReply *svw_stream_ask(svw_stream_t *stream, const char *from);
+static void svw_stream_take(svw_consume_t *consume, svw_stream_t *stream);
+static void svw_stream_block(svw_consume_t *consume, const redisReply *fields);
+static int svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t line);
+static sv_span_t svw_stream_field(const redisReply *fields, char name);
+static int svw_stream_append(svw_stream_t *stream, const char *command);
+static int svw_stream_copy(svw_consume_t *consume);
+static char *svw_stream_row(char *p, size_t i, const svw_consume_event_t *in);
+static char *svw_copy_tab_text(char *p, sv_span_t text);
+static char *svw_copy_tab_number(char *p, uint64_t n, int known);
+static char *svw_copy_tab_degrees(char *p, double degrees);
+static int svw_stream_feed(svw_consume_t *consume, const PGresult *rows);
+
+
+/*
+ * What was delivered to this consumer before and never acknowledged comes
+ * first: after a connect, and every now and then, because another process may
+ * have read it while it lost the lease.  It may be in history; then nothing of
+ * it is new.
+ */
+size_t
+svw_consume_read(svw_consume_t *consume)
+{
+    size_t         blocks;
+    int64_t        now;
+    unsigned       i;
+    svw_stream_t  *stream;
+
+    blocks = 0;
+    now = svw_now_ms();
+
+    for (i = 0; i < consume->conf->n_redis && consume->n_events < SVW_CONSUME_BATCH; i++) {
+        stream = &consume->stream[i];
+
+        if (!svw_stream_ready(stream)) {
+            continue;
+        }
+
+        if (stream->pending || now - stream->looked > SVW_STREAM_LOOK) {
+            stream->looked = now;
+            stream->reply = svw_stream_ask(stream, "0");
+            svw_stream_take(consume, stream);
+            stream->pending = stream->blocks > 0;
+        }
+
+        if (stream->reply == NULL && stream->redis.ctx != NULL) {
+            stream->reply = svw_stream_ask(stream, ">");
+            svw_stream_take(consume, stream);
+        }
+
+        blocks += stream->blocks;
+    }
+
+    return blocks;
+}
+
+
+static int
+svw_stream_ready(svw_stream_t *stream)
+{
+    int  fresh;
+
+    fresh = stream->redis.ctx == NULL;
+
+    if (!svw_redis_ready(&stream->redis)) {
+        return 0;
+    }
+
+    if (fresh) {
+        stream->pending = 1;
+        return svw_stream_group(stream) == 0;
+    }
+
+    return 1;
+}
+
+
+/* From its beginning: what came before there was a group counts, too. */
+static int
+svw_stream_group(svw_stream_t *stream)
+{
+    int          ok;
+    redisReply  *reply;
+
+    reply = redisCommand(stream->redis.ctx, "XGROUP CREATE " SV_EVENT_STREAM " " SVW_STREAM_GROUP " 0 MKSTREAM");
+
+    ok = reply != NULL && (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "BUSYGROUP", 9) == 0);
+
+    if (!ok) {
+        svw_redis_down(&stream->redis, reply != NULL ? reply->str : stream->redis.ctx->errstr);
+    }
+
+    freeReplyObject(reply);
+
+    return ok ? 0 : -1;
+}
+
+
+/* NULL: nothing there, or it is down now */
+static redisReply *
+svw_stream_ask(svw_stream_t *stream, const char *from)
+{
+    int          rc;
+    redisReply  *reply;
+
+    rc = redisAppendCommand(stream->redis.ctx, "XREADGROUP GROUP " SVW_STREAM_GROUP " " SVW_STREAM_GROUP " COUNT %d STREAMS "
+                            SV_EVENT_STREAM " %s", SVW_CONSUME_BLOCKS, from);
+    if (rc != REDIS_OK) {
+        svw_redis_down(&stream->redis, stream->redis.ctx->errstr);
+        return NULL;
+    }
+
+    reply = svw_redis_reply(&stream->redis, svw_now_ms() + stream->redis.conf->redis_timeout);
+    if (reply == NULL) {
+        return NULL;
+    }
+
+    /* [[stream, [[id, [name, value, ..]], ..]]] */
+    if (reply->type == REDIS_REPLY_ARRAY && reply->elements == 1 && reply->element[0]->type == REDIS_REPLY_ARRAY
+        && reply->element[0]->elements == 2 && reply->element[0]->element[1]->type == REDIS_REPLY_ARRAY
+        && reply->element[0]->element[1]->elements > 0)
+    {
+        return reply;
+    }
+
+    freeReplyObject(reply);
+
+    return NULL;
+}
+
+
+static void
+svw_stream_take(svw_consume_t *consume, svw_stream_t *stream)
+{
+    size_t             i;
+    const redisReply  *blocks, *block;
+
+    stream->blocks = 0;
+
+    if (stream->reply == NULL) {
+        return;
+    }
+
+    blocks = stream->reply->element[0]->element[1];
+    stream->blocks = blocks->elements;
+
+    for (i = 0; i < blocks->elements; i++) {
+        block = blocks->element[i];
+
+        /* one that the stream has dropped meanwhile has no fields: it is acknowledged only */
+        if (block->type == REDIS_REPLY_ARRAY && block->elements == 2 && block->element[1]->type == REDIS_REPLY_ARRAY) {
+            svw_stream_block(consume, block->element[1]);
+        }
+    }
+}
+
+
+/* What cannot be read is told and left away; its numbers are missed in sv.scan_source. */
+static void
+svw_stream_block(svw_consume_t *consume, const redisReply *fields)
+{
+    char                 number[24];
+    size_t               broken, next;
+    sv_span_t            boot, lines, line;
+    const uint8_t       *end;
+    svw_consume_event_t  of;
+
+    of = (svw_consume_event_t) { .gateway = svw_stream_field(fields, 'g') };
+    boot = svw_stream_field(fields, 'b');
+    lines = svw_stream_field(fields, 'e');
+    broken = 0;
+
+    if (boot.len > 0 && boot.len < 20 && of.gateway.len > 0 && of.gateway.len <= SV_EVENT_GATEWAY) {
+        snprintf(number, sizeof(number), "%.*s", (int) boot.len, (const char *) boot.data);
+        of.boot = strspn(number, "0123456789") == boot.len ? strtoull(number, NULL, 10) : 0;
+    }
+
+    if (of.boot == 0 || of.boot > INT64_MAX) {
+        svw_log(SVW_LOG_ERROR, "a block of the stream " SV_EVENT_STREAM " has no gateway (g) or boot (b)");
+        consume->broken++;
+        return;
+    }
+
+    while (lines.len > 0) {
+        end = memchr(lines.data, '\n', lines.len);
+        line = (sv_span_t) { lines.data, end != NULL ? (size_t) (end - lines.data) : lines.len };
+        broken += svw_stream_line(consume, &of, line) != 0;
+
+        next = end != NULL ? line.len + 1 : line.len;
+        lines.data += next;
+        lines.len -= next;
+    }
+
+    if (broken > 0) {
+        consume->broken += (int64_t) broken;
+        svw_log(SVW_LOG_ERROR, "the gateway \"%.*s\" (boot %" PRIu64 ") sent %zu lines that are no events",
+                (int) of.gateway.len, (const char *) of.gateway.data, of.boot, broken);
+    }
+}
+
+
+static int
+svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t line)
+{
+    size_t                room;
+    svw_consume_event_t  *events, *event;
+
+    if (consume->n_events == consume->events_room) {
+        room = consume->events_room == 0 ? 1024 : 2 * consume->events_room;
+        events = realloc(consume->events, room * sizeof(svw_consume_event_t));
+
+        if (events == NULL) {
+            svw_log(SVW_LOG_ERROR, "out of memory");
+            exit(SVW_EXIT_FAILED);
+        }
+
+        consume->events = events;
+        consume->events_room = room;
+    }
+
+    event = &consume->events[consume->n_events];
+    *event = *of;
+
+    if (sv_event_parse(line, &event->event) != 0) {
+        return -1;
+    }
+
+    /* it would make the judge forget all that is older */
+    if (event->event.at_ms > (int64_t) time(NULL) * 1000 + SVW_STREAM_AHEAD) {
+        event->event.silent = 1;
+        consume->ahead++;
+    }
+
+    consume->n_events++;
+
+    return 0;
+}
+
+
+static sv_span_t
+svw_stream_field(const redisReply *fields, char name)
+{
+    size_t             i;
+    const redisReply  *value;
+
+    for (i = 0; i + 1 < fields->elements; i += 2) {
+        value = fields->element[i + 1];
+
+        if (fields->element[i]->type == REDIS_REPLY_STRING && fields->element[i]->len == 1 && fields->element[i]->str[0] == name
+            && value->type == REDIS_REPLY_STRING)
+        {
+            return (sv_span_t) { (const uint8_t *) value->str, value->len };
+        }
+    }
+
+    return (sv_span_t) { NULL, 0 };
+}
+
+
+/* After the commit.  What a server does not take is delivered again, and found in history. */
+void
+svw_consume_acknowledge(svw_consume_t *consume)
+{
+    int64_t        deadline;
+    unsigned       i, n;
+    redisReply    *reply;
+    svw_stream_t  *stream;
+
+    for (i = 0; i < consume->conf->n_redis; i++) {
+        stream = &consume->stream[i];
+
+        if (stream->reply == NULL || stream->redis.ctx == NULL) {
+            continue;
+        }
+
+        deadline = svw_now_ms() + stream->redis.conf->redis_timeout;
+
+        if (svw_stream_append(stream, "XACK") != 0 || svw_stream_append(stream, "XDEL") != 0) {
+            continue;
+        }
+
+        for (n = 0; n < 2; n++) {
+            reply = svw_redis_reply(&stream->redis, deadline);
+
+            if (reply == NULL) {
+                break;
+            }
+
+            freeReplyObject(reply);
+        }
+    }
+
+    svw_consume_forget_blocks(consume);
+}
+
+
+static int
+svw_stream_append(svw_stream_t *stream, const char *command)
+{
+    int                argc;
+    size_t             i, len[SVW_CONSUME_BLOCKS + 3];
+    const char        *arg[SVW_CONSUME_BLOCKS + 3];
+    const redisReply  *blocks;
+
+    blocks = stream->reply->element[0]->element[1];
+    argc = 0;
+    arg[argc++] = command;
+    arg[argc++] = SV_EVENT_STREAM;
+
+    if (strcmp(command, "XACK") == 0) {
+        arg[argc++] = SVW_STREAM_GROUP;
+    }
+
+    for (i = 0; i < blocks->elements && i < SVW_CONSUME_BLOCKS; i++) {
+        if (blocks->element[i]->type == REDIS_REPLY_ARRAY && blocks->element[i]->elements > 0
+            && blocks->element[i]->element[0]->type == REDIS_REPLY_STRING)
+        {
+            arg[argc++] = blocks->element[i]->element[0]->str;
+        }
+    }
+
+    for (i = 0; i < (size_t) argc; i++) {
+        len[i] = strlen(arg[i]);
+    }
+
+    return redisAppendCommandArgv(stream->redis.ctx, argc, arg, len) == REDIS_OK
+           ? 0 : svw_redis_down(&stream->redis, stream->redis.ctx->errstr);
+}
+
+
+/* They stay with the servers, and are delivered again. */
+void
+svw_consume_forget_blocks(svw_consume_t *consume)
+{
+    unsigned       i;
+    svw_stream_t  *stream;
+
+    for (i = 0; i < consume->conf->n_redis; i++) {
+        stream = &consume->stream[i];
+
+        if (stream->reply != NULL) {
+            freeReplyObject(stream->reply);
+            stream->reply = NULL;
+            stream->blocks = 0;
+        }
+    }
+
+    consume->n_events = 0;
+}
+
+
+int
+svw_consume_history(svw_consume_t *consume)
+{
+    int                rc;
+    PGresult          *rows;
+    const char *const  params[] = { consume->holder };
+
+    if (consume->n_events == 0) {
+        return 0;
+    }
+
+    if (svw_stream_copy(consume) != 0
+        || svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select * from sv.judge_scans($1)", 1, params)) != 0)
+    {
+        return -1;
+    }
+
+    consume->doubles += (int64_t) consume->n_events - PQntuples(rows);
+    consume->scans += PQntuples(rows);
+    rc = svw_stream_feed(consume, rows);
+    PQclear(rows);
+
+    return rc;
+}
+
+
+static int
+svw_stream_copy(svw_consume_t *consume)
+{
+    int        ok;
+    char      *buf, *p;
+    size_t     i;
+    PGresult  *result;
+
+    if (svw_consume_db(consume, svw_db_do(&consume->db, "copy pg_temp.scan_in from stdin", 0, NULL)) != 0) {
+        return -1;
+    }
+
+    buf = malloc(SVW_COPY_PIECE + SVW_COPY_ROW);
+    ok = buf != NULL;
+
+    for (p = buf, i = 0; ok && i < consume->n_events; i++) {
+        p = svw_stream_row(p, i, &consume->events[i]);
+
+        if (p - buf >= SVW_COPY_PIECE || i + 1 == consume->n_events) {
+            ok = PQputCopyData(consume->db.pg, buf, (int) (p - buf)) == 1;
+            p = buf;
+        }
+    }
+
+    free(buf);
+
+    ok = PQputCopyEnd(consume->db.pg, ok ? NULL : "out of memory") == 1 && ok;
+    result = PQgetResult(consume->db.pg);
+
+    if (!ok || PQresultStatus(result) != PGRES_COMMAND_OK) {
+        return svw_consume_db(consume, svw_db_failed(&consume->db, result));
+    }
+
+    PQclear(result);
+    PQclear(PQgetResult(consume->db.pg));
+
+    return 0;
+}
+
+
+/* In the order of the columns of scan_in. */
+static char *
+svw_stream_row(char *p, size_t i, const svw_consume_event_t *in)
+{
+    const char        *reason;
+    const sv_event_t  *event;
+
+    event = &in->event;
+    reason = sv_reason_row(event->reason)->word;
+
+    p = svw_copy_number(p, i);
+    p = svw_copy_tab_number(p, event->gtin, 1);
+    *p++ = '\t';
+    p = svw_copy_time(p, event->at_ms);
+    p = svw_copy_tab_text(p, in->gateway);
+    p = svw_copy_tab_number(p, in->boot, 1);
+    p = svw_copy_tab_number(p, event->sequence, 1);
+    *p++ = '\t';
+    p = svw_copy_time(p, event->occurred_ms != 0 ? event->occurred_ms : SVW_NO_TIME);
+    p = svw_copy_tab_text(p, event->serial);
+    p = svw_copy_tab_text(p, event->lot);
+    p = svw_copy_tab_text(p, event->expiry);
+    p = svw_copy_tab_number(p, (uint64_t) event->location, event->location != 0);
+    p = svw_copy_tab_text(p, event->session);
+    p = svw_copy_tab_text(p, (sv_span_t) { (const uint8_t *) event->country, strlen(event->country) });
+    p = svw_copy_tab_degrees(p, event->lat);
+    p = svw_copy_tab_degrees(p, event->lon);
+    p = svw_copy_tab_number(p, event->accuracy_km, event->accuracy_km != 0);
+    p = svw_copy_tab_text(p, event->entry_mode);
+    p = svw_copy_tab_text(p, (sv_span_t) { (const uint8_t *) reason, strlen(reason) });
+    p = svw_copy_tab_text(p, event->alert_id);
+    p = svw_copy_tab_text(p, event->request_id);
+    p = svw_copy_tab_text(p, event->hint ? sv_span("scanner") : sv_span(""));
+    *p++ = '\t';
+    *p++ = event->silent ? 't' : 'f';
+    *p++ = '\n';
+
+    return p;
+}
+
+
+static char *
+svw_copy_tab_text(char *p, sv_span_t text)
+{
+    *p++ = '\t';
+
+    return svw_copy_some(p, text);
+}
+
+
+static char *
+svw_copy_tab_number(char *p, uint64_t n, int known)
+{
+    *p++ = '\t';
+
+    return known ? svw_copy_number(p, n) : svw_copy_null(p);
+}
+
+
+static char *
+svw_copy_tab_degrees(char *p, double degrees)
+{
+    *p++ = '\t';
+
+    return degrees == degrees ? p + snprintf(p, SVW_COPY_FIXED, "%.4f", degrees) : svw_copy_null(p);
+}
+
+
+/* rows: i, n, pack_lot, pack_expiry, pack_ms, before_id of what is new */
+static int
+svw_stream_feed(svw_consume_t *consume, const PGresult *rows)
+{
+    int                   rc, row, n;
+    size_t                i;
+    sv_event_t           *event;
+    svw_consume_scan_t   *scans, *scan;
+
+    scans = calloc((size_t) PQntuples(rows) + 1, sizeof(svw_consume_scan_t));
+    if (scans == NULL) {
+        return svw_consume_memory(consume);
+    }
+
+    for (n = 0, row = 0; row < PQntuples(rows); row++) {
+        i = strtoul(PQgetvalue(rows, row, 0), NULL, 10);
+        event = &consume->events[i].event;
+
+        if (event->silent) {
+            continue;
+        }
+
+        scan = &scans[n++];
+        scan->ref = strtoull(PQgetvalue(rows, row, 1), NULL, 10);
+        scan->event = *event;
+        scan->operation = SVW_OP_VERIFY;
+        scan->of = SVW_OP_VERIFY;
+        scan->pack_lot = svw_consume_span(rows, row, 2);
+        scan->pack_expiry = svw_consume_span(rows, row, 3);
+        scan->pack_ms = strtoll(PQgetvalue(rows, row, 4), NULL, 10);
+        scan->before = (int32_t) strtol(PQgetvalue(rows, row, 5), NULL, 10);
+
+        if (event->lot.len == 0) {
+            scan->event.lot = scan->pack_lot;
+        }
+    }
+
+    rc = svw_consume_known(consume, scans, (size_t) n);
+
+    for (row = 0; row < n && rc == 0; row++) {
+        rc = svw_consume_feed(consume, &scans[row]);
+    }
+
+    free(scans);
+
+    return rc;
+}
