@@ -78,12 +78,12 @@ sub ended {
 
 # --- figures of some runs
 
-sub median { return share_of(0.5, @_) }
+sub median { return scalar share_of(0.5, @_) }
 
 sub share_of {
     my ($share, @values) = @_;
 
-    return if !@values;
+    return undef if !@values;    ## no critic (ProhibitExplicitReturnUndef): the value of a pair
     @values = sort { $a <=> $b } @values;
 
     return $values[int $share * $#values + 0.5];
