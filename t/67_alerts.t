@@ -421,7 +421,7 @@ subtest 'two at once' => sub {
     $dbh->begin_work;
     $dbh->do('update sv.case_clock set n = n');
     my $pid = fork // die "fork: $!";
-    POSIX::_exit(patch('reviewer', $id, {status => 'reopened', note => 'x'}, '"22"')->{status} == 200 ? 1 : 0) if $pid == 0;
+    POSIX::_exit(patch('reviewer', $id, {note => 'x'}, '"22"')->{status} == 200 ? 1 : 0) if $pid == 0;
     Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api' and wait_event_type = 'Lock'}) } 'the change to wait', 5;
     $sv->kill9('api');
     waitpid $pid, 0;
@@ -431,8 +431,8 @@ subtest 'two at once' => sub {
     Test::SerialVerify::wait_for { !$sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api'}) } 'its session to end', 10;
     my $done = $cases->version($id) == 23;
     $sv->start_api;
-    my $again = patch('reviewer', $id, {status => 'reopened', note => 'x'}, '"22"');
-    is_deeply([@{$again->{json}}{qw(status version)}, $again->{headers}{'idempotent-replayed'}], ['reopened', 23, $done ? 'true' : undef], 'the repeat is') or diag($again->{body});
+    my $again = patch('reviewer', $id, {note => 'x'}, '"22"');
+    is_deeply([@{$again->{json}}{qw(version)}, $again->{headers}{'idempotent-replayed'}], [23, $done ? 'true' : undef], 'the repeat is') or diag($again->{body});
     is(audits($id), 22, 'audited once');
 };
 
