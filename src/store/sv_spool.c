@@ -331,7 +331,7 @@ sv_spool_next_name(sv_spool_reader_t *reader, DIR *dir, const char *after, char 
 
         if (strcmp(entry->d_name, after) > 0 && (!found || strcmp(entry->d_name, name) < 0)) {
             found = 1;
-            snprintf(name, SV_SPOOL_NAME, "%s", entry->d_name);
+            snprintf(name, SV_SPOOL_NAME, "%.*s", SV_SPOOL_NAME - 1, entry->d_name);
         }
     }
 
