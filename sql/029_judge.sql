@@ -568,4 +568,69 @@ $$;
 
 grant execute on function sv.worker_status() to sv_worker;
 
+
+-- What was changed of the rules' parameters, by name.  sv_worker.
+create function sv.rule_params(out name text, out value text, out at timestamptz, out "by" text)
+returns setof record
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.name, p.value, p.at, p.by from sv.rule_param p order by p.name
+$$;
+
+
+-- Changes parameters of the rules, all or none: {"rule.parameter": "value", ..},
+-- null for its default again; how many changed.  The worker knows names and
+-- ranges and has checked them.  sv_worker; 22023: no such names or values.
+create function sv.set_rule_params(p_values jsonb, p_by text default null)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_by      text := coalesce(nullif(btrim(p_by), ''), session_user);
+  v_name    text;
+  v_value   text;
+  v_before  text;
+  v_n       integer := 0;
+begin
+  if exists (
+    select from jsonb_each_text(p_values) v
+    where v.key !~ '^[a-z_]{1,64}\.[a-z_]{1,64}$' or length(v.value) > 256
+  ) then
+    raise exception using errcode = '22023', column = 'values', message = 'values: not names and values of rules'' parameters';
+  end if;
+
+  -- by name: two that change the same wait for each other, and do not lock each other out
+  for v_name, v_value in
+    select v.key, v.value from jsonb_each_text(p_values) v order by v.key
+  loop
+    select p.value into v_before from sv.rule_param p where p.name = v_name for update;
+
+    continue when v_before is not distinct from v_value;
+
+    if v_value is null then
+      delete from sv.rule_param p where p.name = v_name;
+    else
+      insert into sv.rule_param (name, value, at, by)
+      values (v_name, v_value, clock_timestamp(), v_by)
+      on conflict (name) do update set value = excluded.value, at = excluded.at, by = excluded.by;
+    end if;
+
+    perform sv.audit_change('admin', 'set_rule_param', 0, null, 'ok', v_by,
+      jsonb_build_object('name', v_name, 'value', v_value, 'before', v_before));
+
+    v_n := v_n + 1;
+  end loop;
+
+  return v_n;
+end
+$$;
+
+
+grant execute on function
+  sv.rule_params(),
+  sv.set_rule_params(jsonb, text)
+to sv_worker;
+
 commit;

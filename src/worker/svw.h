@@ -64,15 +64,19 @@
  *   svw_evidence   scans in windows (svw_list, svw_hash)     svw_facts   lots, serials, places
  *   svw_class      what a scan is taken for                  svw_explain why a miss is none
  *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead
+ *                  svw_rule_mismatch, svw_rule_burst, svw_rule_harvesting (svw_miss: what a miss is)
  *   svw_said       what was said before                      svw_param   rules and parameters (svw_param.def)
  *   svw_case       findings that are kept: svw_case_final (cases of all of them), svw_case_live (as they come)
  *   svw_resemble   what a scanner or a typist makes of a serial or lot
+ *   svw_param_file parameters as a file                      svw_param_db as they are set in PostgreSQL
+ *   svw_replay     a dry run: source -> judge -> cases; its header is the map (svw_replay_file, svw_replay_read,
+ *                  svw_replay_word, svw_replay_keys, svw_replay_write)
  *
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)
  *
  * Commands for people: svw_cmd (what they share), svw_status and one file each, svw_cmd_audit, svw_cmd_check, svw_cmd_export,
- * svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_serials,
- * svw_cmd_swap
+ * svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_replay,
+ * svw_cmd_rules, svw_cmd_serials, svw_cmd_swap
  */
 
 #ifndef SVW_H
@@ -287,5 +291,7 @@ int svw_cmd_status(svw_command_t *command);
 int svw_cmd_audit(svw_command_t *command);
 int svw_cmd_serials(svw_command_t *command);
 int svw_cmd_lot(svw_command_t *command);
+int svw_cmd_replay(svw_command_t *command);
+int svw_cmd_rules(svw_command_t *command);
 
 #endif /* SVW_H */

@@ -97,6 +97,11 @@ svw_facts_commission(svw_facts_t *facts, const svw_judge_commission_t *commissio
 
     changed |= rc;
 
+    if (commission->n_serials > 0 && !facts->made[made].listed) {
+        facts->made[made].listed = 1;
+        changed |= SVW_FACTS_MADE;
+    }
+
     for (i = 0; i < commission->n_serials; i++) {
         rc = svw_serial_add(facts, commission->gtin, commission->serials[i], made);
 
@@ -420,6 +425,7 @@ svw_made_get(svw_facts_t *facts, svw_key_t *key, const svw_judge_commission_t *c
     made->ref = commission->ref;
     made->time_ms = commission->time_ms;
     made->expiry = expiry;
+    made->listed = 0;
     memcpy(made->line, line, sizeof(line));
 
     return SVW_FACTS_MADE;

@@ -20,6 +20,7 @@ typedef struct {
     int64_t     time_ms;
     uint32_t    expiry;                 /* YYMMDD; UINT32_MAX: unknown */
     char        line[32];
+    unsigned    listed:1;               /* its serials were told */
 } svw_made_t;
 
 /* serials that were commissioned in two ways; a before b by lot, expiry, line */

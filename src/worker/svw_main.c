@@ -18,6 +18,7 @@ typedef struct {
 
 
 static int svw_cmd_run(svw_command_t *command);
+static int svw_stands_alone(const svw_main_command_t *command, int argc, char **argv, const char *file);
 static int svw_asks_help(int argc, char **argv, int i);
 static void svw_help(FILE *out);
 
@@ -99,6 +100,18 @@ static const svw_main_command_t  svw_main_commands[] = {
       "nothing has settled since; --all: those, too. Rules: duplicate_commissioning, lot_expiry,\n"
       "aggregation_conflict, commissioning_missing, ended_pack_supplied, supplied_before_recall,\n"
       "lot_reconciliation.\n" },
+    { "replay", svw_cmd_replay,
+      "replay --scans FILE [--rules FILE] [--info]\n\n"
+      "Looks at scans with the rules of the live system and prints the cases they make, as JSON Lines; how many\n"
+      "findings and cases each rule makes goes to standard error. FILE is JSON Lines in order of arrival (- is\n"
+      "standard input; docs/worker.md has the members). --rules: parameters that differ from the defaults, as\n"
+      "\"name = value\" lines (rules --file prints those that are set). Neither PostgreSQL nor a configuration is\n"
+      "needed, and nothing live is touched. --info also prints what is kept for information only, such as one\n"
+      "scan of one consumer outside a pack's markets. Exit code 1 when any line could not be read.\n" },
+    { "rules", svw_cmd_rules,
+      "rules [--file] | set NAME=VALUE.. | reset NAME..\n\n"
+      "The parameters of the rules: prints them with their meaning (--file: as replay --rules reads them), sets\n"
+      "some, or gives some their defaults back. All that are named are changed, or none; every change is audited.\n" },
     { "status", svw_cmd_status,
       "status [--json] [--load N]\n\n"
       "Says what runs, what waits, what was found in the last day and the last 20 loads, and last in plain\n"
@@ -166,8 +179,7 @@ main(int argc, char **argv)
         }
     }
 
-    /* an export is checked where there is no worker, too */
-    if (!check && c->run == svw_cmd_audit && access(file, F_OK) != 0) {
+    if (!check && svw_stands_alone(c, argc - i, argv + i, file)) {
         conf = (svw_conf_t) { 0 };
 
     } else if (svw_conf_read(&conf, file, error) != 0) {
@@ -227,6 +239,26 @@ svw_cmd_run(svw_command_t *command)
     svw_stop_signals(conf->drain_timeout);
 
     return svw_role_run(conf, role);
+}
+
+
+/* an export is checked where there is no worker, too; a file of scans is looked at whatever a configuration says */
+static int
+svw_stands_alone(const svw_main_command_t *command, int argc, char **argv, const char *file)
+{
+    int  i;
+
+    if (command->run == svw_cmd_audit) {
+        return access(file, F_OK) != 0;
+    }
+
+    for (i = 1; command->run == svw_cmd_replay && i < argc; i++) {
+        if (strcmp(argv[i], "--scans") == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -220,10 +220,10 @@ svw_resemble_date(const uint8_t *p)
 int
 svw_resemble_typos(sv_span_t presented, svw_resemble_pt typo, void *data)
 {
-    int            rc;
-    size_t         i, n;
-    uint8_t        buf[SVW_RESEMBLE_MAX + 1];
-    const char    *c;
+    int             rc;
+    size_t          i, n;
+    uint8_t         buf[SVW_RESEMBLE_MAX + 1];
+    const char     *c;
     const uint8_t  *p;
 
     p = presented.data;

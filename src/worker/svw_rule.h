@@ -92,7 +92,12 @@ int svw_explains(const svw_node_t *node);
     SVW_FIND(svw_rule_supply)                                                  \
     SVW_FIND(svw_rule_dead)                                                    \
     SVW_FIND(svw_rule_dead_lot)                                                \
-    SVW_FIND(svw_rule_commissioning)
+    SVW_FIND(svw_rule_commissioning)                                           \
+    SVW_FIND(svw_rule_mismatch)                                                \
+    SVW_FIND(svw_rule_mismatch_site)                                           \
+    SVW_FIND(svw_rule_lot_burst)                                               \
+    SVW_FIND(svw_rule_site_burst)                                              \
+    SVW_FIND(svw_rule_harvesting)
 
 #define SVW_FIND(name)  void name(const svw_view_t *view, svw_say_t *say);
 SVW_RULES

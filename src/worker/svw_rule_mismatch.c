@@ -1,0 +1,249 @@
+/*
+ * identifier_mismatch: a serial, lot or expiry that was never commissioned so.
+ *
+ * Of a lot it says what nothing explains, one finding for unknown serials, one
+ * for the lot, one for each expiry that is not the lot's; and what was uploaded
+ * late. What a scanner's setting or a typist explains is said of the site.  When
+ * it is a lot that many do not find, or a site with many, svw_rule_burst says it.
+ */
+
+#include "svw_miss.h"
+
+#include <stdio.h>
+
+
+#define SVW_EXPIRIES  8                 /* of one lot; more are told with the last */
+
+
+static void svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const svw_miss_who_t *who,
+    const char *cause);
+static void svw_mismatch_expiries(const svw_view_t *view, svw_say_t *say);
+static void svw_mismatch_expiry(const svw_view_t *view, svw_say_t *say, uint32_t expiry, int others);
+static uint32_t svw_mismatch_next(const svw_view_t *view, uint32_t after);
+static int svw_mismatch_of(const svw_node_t *node, uint32_t expiry, int others);
+static uint32_t svw_mismatch_number(const svw_node_t *node);
+static int svw_mismatch_later(const svw_view_t *view, const svw_node_t *node);
+static void svw_mismatch_late(const svw_view_t *view, svw_say_t *say, const svw_node_t *node);
+
+
+void
+svw_rule_mismatch(const svw_view_t *view, svw_say_t *say)
+{
+    svw_miss_t         miss;
+    svw_cursor_t       cursor;
+    svw_miss_who_t     who[SVW_MISS_EXPIRY + 1] = { { .n = 0 } };
+    const svw_node_t  *node;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        miss = svw_miss(node);
+
+        if (miss != SVW_MISS_NOT) {
+            svw_miss_who(&who[miss], node);
+        }
+    }
+
+    if (who[SVW_MISS_SERIAL].n > 0) {
+        svw_mismatch_say(view, say, SVW_MISS_SERIAL, &who[SVW_MISS_SERIAL], "unknown_serial");
+    }
+
+    if (who[SVW_MISS_EXPIRY].n > 0) {
+        svw_mismatch_expiries(view, say);
+    }
+
+    if (who[SVW_MISS_LOT].n + who[SVW_MISS_LATE].n == 0 || svw_miss_upload(view)) {
+        return;
+    }
+
+    if (who[SVW_MISS_LOT].n > 0) {
+        svw_mismatch_say(view, say, SVW_MISS_LOT, &who[SVW_MISS_LOT], "unknown_lot");
+    }
+
+    if (who[SVW_MISS_LATE].n > 0) {
+        svw_mismatch_say(view, say, SVW_MISS_LATE, &who[SVW_MISS_LATE], "late_upload");
+    }
+}
+
+
+void
+svw_rule_mismatch_site(const svw_view_t *view, svw_say_t *say)
+{
+    char               since[SVW_MISS_APART];
+    unsigned           n, scanner, typing;
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    n = scanner = typing = 0;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) == SVW_MISS_SETTING) {
+            n++;
+            scanner += node->why == SVW_WHY_SCANNER;
+            typing += node->why == SVW_WHY_TYPING;
+        }
+    }
+
+    if (n == 0 || n >= svw_param(view->params, SVW_P_SITE_BURST_SCANS)) {
+        return;
+    }
+
+    svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW,
+            scanner > 0 ? "scanner_setting" : typing > 0 ? "typing_error" : "scanned_again");
+    svw_miss_apart(view, say, "", since);
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) == SVW_MISS_SETTING) {
+            svw_say_scan(say, node);
+        }
+    }
+
+    svw_say_end(say);
+}
+
+
+static void
+svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const svw_miss_who_t *who,
+    const char *cause)
+{
+    svw_weight_t       weight;
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    weight = kind == SVW_MISS_LATE ? SVW_WEIGHT_EXPLAINED : svw_miss_weight(view, who, kind);
+
+    svw_say(say, weight, weight == SVW_WEIGHT_ASKS ? SVW_SEVERITY_MEDIUM
+                         : weight == SVW_WEIGHT_EXPLAINED ? SVW_SEVERITY_LOW : SVW_SEVERITY_INFO, cause);
+    svw_say_apart(say, (sv_span_t) { (const uint8_t *) cause, strlen(cause) });
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) == kind) {
+            svw_say_scan(say, node);
+
+            if (kind == SVW_MISS_LATE) {
+                svw_mismatch_late(view, say, node);
+            }
+        }
+    }
+
+    svw_say_end(say);
+}
+
+
+/* the record that came late */
+static void
+svw_mismatch_late(const svw_view_t *view, svw_say_t *say, const svw_node_t *node)
+{
+    const svw_made_t  *made;
+
+    made = svw_miss_made(view->facts, node);
+
+    if (made != NULL) {
+        svw_say_fact(say, made->ref, made->time_ms);
+    }
+}
+
+
+static void
+svw_mismatch_expiries(const svw_view_t *view, svw_say_t *say)
+{
+    uint32_t  expiry;
+    unsigned  n;
+
+    expiry = svw_mismatch_next(view, 0);
+
+    for (n = 1; expiry != UINT32_MAX; n++) {
+        svw_mismatch_expiry(view, say, expiry, n == SVW_EXPIRIES);
+
+        if (n == SVW_EXPIRIES) {
+            break;
+        }
+
+        expiry = svw_mismatch_next(view, expiry + 1);
+    }
+}
+
+
+/* one expiry that is printed on packs of a lot, and (the last) all greater ones */
+static void
+svw_mismatch_expiry(const svw_view_t *view, svw_say_t *say, uint32_t expiry, int others)
+{
+    int                later;
+    char               digits[16];
+    svw_weight_t       weight;
+    svw_cursor_t       cursor;
+    svw_miss_who_t     who = { .n = 0 };
+    const svw_node_t  *node;
+
+    later = 0;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) == SVW_MISS_EXPIRY && svw_mismatch_of(node, expiry, others)) {
+            svw_miss_who(&who, node);
+            later |= svw_mismatch_later(view, node);
+        }
+    }
+
+    weight = svw_miss_weight(view, &who, SVW_MISS_EXPIRY);
+    snprintf(digits, sizeof(digits), "%06u", expiry);
+
+    svw_say(say, weight, weight != SVW_WEIGHT_ASKS ? SVW_SEVERITY_INFO : later ? SVW_SEVERITY_HIGH : SVW_SEVERITY_MEDIUM, "relabelled_expiry");
+    svw_say_apart(say, (sv_span_t) { (const uint8_t *) digits, strlen(digits) });
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) == SVW_MISS_EXPIRY && svw_mismatch_of(node, expiry, others)) {
+            svw_say_scan(say, node);
+        }
+    }
+
+    svw_say_end(say);
+}
+
+
+/* the least that is not below `after' */
+static uint32_t
+svw_mismatch_next(const svw_view_t *view, uint32_t after)
+{
+    uint32_t           least;
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    least = UINT32_MAX;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) == SVW_MISS_EXPIRY && svw_mismatch_number(node) >= after && svw_mismatch_number(node) < least) {
+            least = svw_mismatch_number(node);
+        }
+    }
+
+    return least;
+}
+
+
+static int
+svw_mismatch_of(const svw_node_t *node, uint32_t expiry, int others)
+{
+    uint32_t  number;
+
+    number = svw_mismatch_number(node);
+
+    return number == expiry || (others && number > expiry);
+}
+
+
+/* what cannot be read as a date is one of its own */
+static uint32_t
+svw_mismatch_number(const svw_node_t *node)
+{
+    return node->expiry == UINT32_MAX ? 1000000 : node->expiry;
+}
+
+
+/* as YYMMDD: near enough to today that no century turns */
+static int
+svw_mismatch_later(const svw_view_t *view, const svw_node_t *node)
+{
+    const svw_made_t  *made;
+
+    made = svw_miss_made(view->facts, node);
+
+    return made != NULL && made->expiry != UINT32_MAX && node->expiry != UINT32_MAX && node->expiry > made->expiry;
+}
