@@ -14,6 +14,7 @@ use Test::More;
 
 use Test::SerialVerify;
 use Test::SerialVerify::Answer;
+use Test::SerialVerify::Cases;
 
 my $root = Test::SerialVerify::root();
 my $api  = JSON::PP->new->utf8->decode(Test::SerialVerify::slurp("$root/docs/api/openapi.json"));
@@ -188,7 +189,7 @@ $sv->pack_row($gtin, 'OLD1', lot => 'LOT0', expiry => '2025-12-31');
 $sv->pack_row($gtin, 'SOLD1', state => 'supplied', version => 2, location_id => $there->{id}, since => $since);
 $sv->pack_row($gtin, $_, state => 'supplied', version => 2, location_id => $here->{id}, since => $sv->sql('select now()')) for qw(HERE1 HERE2);
 my %asks = (pharmacy => $here->{key}, map { ($_ => $sv->actor($_, company => $_ eq 'wholesaler' ? 'trade' : 'acme')->{key}) }
-    qw(manufacturer wholesaler authority operator));
+    qw(manufacturer wholesaler authority operator reviewer));
 my $job = '0d5a4f0e-6c0b-4d0b-9f39-3f6f0c6f9a05';
 $sv->sql(q{insert into sv.capture (capture_id, location_id, company, host, file, digest, bytes, whole, state, success, created_at, finished_at)
     select ?, location_id, 'acme', 'x', 'x', '', 1, true, 'done', true, '2026-11-01 12:00:01.25Z', '2026-11-01 12:00:02.5Z'
@@ -212,6 +213,14 @@ $sv->sql(q{insert into sv.lot_declaration (gtin, lot, at, packs, location_id)
     select ?, 'LOT7', '2026-11-01 10:20:30.456Z', 0, location_id from sv.location where role = 'manufacturer'}, $gtin);
 $sv->sql(q{insert into sv.audit (gtin, at, audit_id, location_id, version, changed, kind, operation, serial, reason)
     values (?, ?, '6c1f2c3e-1111-4a5b-8c0d-1f2e3d4c5b6a', ?, 2, true, 'operation', 'supply', 'SOLD1', 'ok')}, $gtin, $since, $there->{id});
+my $cases = Test::SerialVerify::Cases->new($sv);
+my @scans = ($cases->scan(serial => 'CLONE1', at => '2026-11-20 10:00:00Z', session => 'k3m9qxt7wb2ca2b3', country => 'FR', lat => 48.5, lon => 2.5, accuracy_km => 50),
+    $cases->scan(serial => 'CLONE1', at => '2026-11-20 12:00:00Z', location => $there->{id}, operation => 'supply', reason => 'already_supplied',
+        alert_id => 'DE-7K2-9QX-M4T-3WB-2CA', entry_mode => 'scanned'));
+$cases->open(case_id => '5b1f0c7e-2d0e-4c55-8f0a-6a1d3e9b7c21', severity => 'high', countries => ['DE', 'FR'], findings => [{serials => ['CLONE1'],
+    actors => [$sv->sql('select gln from sv.location where location_id = ?', $there->{id}), 'k3m9qxt7wb2ca2b3'], scans => \@scans}]);
+$cases->open(case_id => '5b1f0c7e-2d0e-4c55-8f0a-6a1d3e9b7c22', rule => 'site_burst', severity => 'low', cause => 'scanner_setting', proposed => 1,
+    lot => undef, countries => ['IT'], findings => [{}]);
 my @events = ({action => 'ADD', bizStep => 'commissioning', epcList => [map { "https://id.gs1.org/01/0$gtin/21/BOX$_" } 1, 2],
         ilmd => {lotNumber => 'LOT8', itemExpirationDate => '2030-12-31'}},
     {type => 'AggregationEvent', action => 'ADD', bizStep => 'packing', parentID => 'https://id.gs1.org/00/095060000000000015',
@@ -267,7 +276,7 @@ sub timeless {
     return [map { timeless($_) } @{$value}] if ref $value eq 'ARRAY';
     return $value if ref $value ne 'HASH';
 
-    return {map { $_ => /^(?:at|since|alert|request_id|captureID|createdAt|finishedAt|creationDate|id|lifted_at)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
+    return {map { $_ => /^(?:at|since|alert|request_id|captureID|createdAt|finishedAt|creationDate|id|lifted_at|changed_at)$/ ? 'varies' : timeless($value->{$_}) } keys %{$value}};
 }
 
 
