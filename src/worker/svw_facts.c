@@ -14,6 +14,8 @@ static int svw_made_get(svw_facts_t *facts, svw_key_t *key, const svw_judge_comm
 static int svw_made_cmp(const svw_facts_t *facts, uint32_t a, uint32_t b);
 static uint64_t svw_serial_digest(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial);
 static svw_serial_t *svw_serial_slot(const svw_facts_t *facts, uint64_t digest);
+static int svw_record_add(svw_facts_t *facts, const svw_judge_commission_t *commission);
+static uint32_t svw_record_first(const svw_facts_t *facts, uint32_t a, uint32_t b);
 static int svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, uint32_t made);
 static int svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint32_t made);
 static int svw_serials_grow(svw_facts_t *facts);
@@ -64,11 +66,13 @@ svw_facts_done(svw_facts_t *facts)
     for (g = 0; g < facts->groups; g++) {
         free(facts->group[g].serial);
         free(facts->group[g].made);
+        free(facts->group[g].record);
     }
 
     free(facts->group);
     free(facts->clashed);
     free(facts->made);
+    free(facts->record);
     free(facts->serial);
 }
 
@@ -91,7 +95,7 @@ svw_facts_commission(svw_facts_t *facts, const svw_judge_commission_t *commissio
     changed = svw_lot_markets(facts, lot, commission);
     rc = svw_made_get(facts, *key, commission, &made);
 
-    if (rc < 0) {
+    if (rc < 0 || svw_record_add(facts, commission) != 0) {
         return -1;
     }
 
@@ -223,6 +227,35 @@ svw_facts_serial(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
     }
 
     return svw_facts_made(facts, best);
+}
+
+
+const svw_record_t *
+svw_facts_record(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, const svw_made_t *made)
+{
+    unsigned             i;
+    const svw_group_t   *group;
+    const svw_serial_t  *entry;
+
+    entry = svw_serial_slot(facts, svw_serial_digest(facts, gtin, serial));
+
+    if (entry->digest == 0) {
+        return NULL;
+    }
+
+    if (!(entry->made & SVW_GROUP)) {
+        return svw_facts_made(facts, entry->made) == made ? &facts->record[entry->record] : NULL;
+    }
+
+    group = &facts->group[entry->made & ~SVW_GROUP];
+
+    for (i = 0; i < group->n; i++) {
+        if (svw_facts_made(facts, group->made[i]) == made) {
+            return &facts->record[group->record[i]];
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -450,6 +483,45 @@ svw_made_cmp(const svw_facts_t *facts, uint32_t a, uint32_t b)
 }
 
 
+static int
+svw_record_add(svw_facts_t *facts, const svw_judge_commission_t *commission)
+{
+    svw_record_t  *record;
+
+    if (facts->records == facts->record_size) {
+        record = realloc(facts->record, (facts->record_size * 2 + 64) * sizeof(svw_record_t));
+
+        if (record == NULL) {
+            return -1;
+        }
+
+        facts->record = record;
+        facts->record_size = facts->record_size * 2 + 64;
+    }
+
+    facts->record[facts->records++] = (svw_record_t) { .ref = commission->ref, .time_ms = commission->time_ms };
+
+    return 0;
+}
+
+
+/* by time, whichever arrived first */
+static uint32_t
+svw_record_first(const svw_facts_t *facts, uint32_t a, uint32_t b)
+{
+    const svw_record_t  *x, *y;
+
+    x = &facts->record[a];
+    y = &facts->record[b];
+
+    if (x->time_ms != y->time_ms) {
+        return x->time_ms < y->time_ms ? a : b;
+    }
+
+    return x->ref <= y->ref ? a : b;
+}
+
+
 static uint64_t
 svw_serial_digest(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
 {
@@ -494,11 +566,17 @@ svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, uint32_t mad
     if (entry->digest == 0) {
         entry->digest = digest;
         entry->made = made;
+        entry->record = facts->records - 1;
         facts->serials++;
         return SVW_FACTS_MADE;
     }
 
-    return entry->made == made ? 0 : svw_serial_again(facts, entry, serial, made);
+    if (entry->made == made) {
+        entry->record = svw_record_first(facts, entry->record, facts->records - 1);
+        return 0;
+    }
+
+    return svw_serial_again(facts, entry, serial, made);
 }
 
 
@@ -525,15 +603,18 @@ svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint
         group = &facts->group[facts->groups];
         group->serial = strndup((const char *) serial.data, serial.len);
         group->made = malloc(sizeof(uint32_t));
+        group->record = malloc(sizeof(uint32_t));
         group->n = 1;
 
-        if (group->serial == NULL || group->made == NULL) {
+        if (group->serial == NULL || group->made == NULL || group->record == NULL) {
             free(group->serial);
             free(group->made);
+            free(group->record);
             return -1;
         }
 
         group->made[0] = entry->made;
+        group->record[0] = entry->record;
         entry->made = SVW_GROUP | facts->groups++;
     }
 
@@ -541,6 +622,7 @@ svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint
 
     for (i = 0; i < group->n; i++) {
         if (group->made[i] == made) {
+            group->record[i] = svw_record_first(facts, group->record[i], facts->records - 1);
             return 0;
         }
     }
@@ -552,6 +634,13 @@ svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint
     }
 
     group->made = ids;
+    ids = realloc(group->record, (group->n + 1) * sizeof(uint32_t));
+
+    if (ids == NULL) {
+        return -1;
+    }
+
+    group->record = ids;
 
     for (i = 0; i < group->n; i++) {
         if (svw_clash_add(facts, group->made[i], made, group->serial) != 0) {
@@ -559,7 +648,8 @@ svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint
         }
     }
 
-    group->made[group->n++] = made;
+    group->made[group->n] = made;
+    group->record[group->n++] = facts->records - 1;
 
     return SVW_FACTS_CLASH;
 }

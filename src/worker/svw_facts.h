@@ -53,14 +53,23 @@ struct svw_site_s {
     float      lat, lon;
 };
 
+/* a record of commissioning: a line of a file */
+typedef struct {
+    svw_ref_t  ref;
+    int64_t    time_ms;
+} svw_record_t;
+
 typedef struct {
     uint64_t  digest;                   /* of gtin and serial; 0: free */
     uint32_t  made;                     /* high bit: an index of groups */
+    uint32_t  record;                   /* the first that says so */
 } svw_serial_t;
 
+/* a serial that was commissioned in several ways */
 typedef struct {
     char      *serial;
     uint32_t  *made;
+    uint32_t  *record;                  /* of each */
     unsigned   n;
 } svw_group_t;
 
@@ -69,6 +78,8 @@ typedef struct {
     svw_evidence_t      *evidence;
     svw_made_t          *made;
     uint32_t             n_made, made_size;
+    svw_record_t        *record;
+    uint32_t             records, record_size;
     svw_serial_t        *serial;
     size_t               serials, serial_mask;
     svw_group_t         *group;
@@ -99,6 +110,9 @@ int svw_facts_recall(svw_facts_t *facts, uint64_t gtin, sv_span_t lot, int64_t t
 
 /* How a serial was commissioned (the first by lot, expiry, line, if in several ways); NULL: not, or not known. */
 const svw_made_t *svw_facts_serial(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial);
+
+/* The first record that commissioned a serial in that way; NULL: none. */
+const svw_record_t *svw_facts_record(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, const svw_made_t *made);
 
 /* The lot was commissioned, whatever its serials. */
 int svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot);

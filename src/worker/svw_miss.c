@@ -64,6 +64,26 @@ svw_miss_made(const svw_facts_t *facts, const svw_node_t *node)
 
 
 void
+svw_miss_say_record(const svw_view_t *view, svw_say_t *say, const svw_node_t *node)
+{
+    const svw_key_t     *serial;
+    const svw_made_t    *made;
+    const svw_record_t  *record;
+
+    serial = node->key[SVW_KEY_SERIAL];
+    made = svw_miss_made(view->facts, node);
+    record = made != NULL && serial != NULL ? svw_facts_record(view->facts, node->gtin, svw_key_span(serial), made) : NULL;
+
+    if (record != NULL) {
+        svw_say_fact(say, record->ref, record->time_ms);
+
+    } else if (made != NULL) {
+        svw_say_fact(say, made->ref, made->time_ms);
+    }
+}
+
+
+void
 svw_few_add(svw_few_t *few, const svw_key_t *key)
 {
     unsigned  i;

@@ -7,6 +7,7 @@ const svw_rule_row_t  svw_rule_rows[] = {
     { SVW_RULE_DEAD_PACK,               SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_dead },
     { SVW_RULE_DEAD_PACK,               SVW_KEY_LOT,    1, 0, 0, SVW_P_MAX, svw_rule_dead_lot },
     { SVW_RULE_IDENTIFIER_MISMATCH,     SVW_KEY_LOT,    1, 0, 0, SVW_P_MAX, svw_rule_mismatch },
+    { SVW_RULE_IDENTIFIER_MISMATCH,     SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_mismatch_serial },
     { SVW_RULE_IDENTIFIER_MISMATCH,     SVW_KEY_SITE,   1, 0, 0, SVW_P_SITE_BURST_APART, svw_rule_mismatch_site },
     { SVW_RULE_LOT_BURST,               SVW_KEY_LOT,    1, 0, 0, SVW_P_MAX, svw_rule_lot_burst },
     { SVW_RULE_SITE_BURST,              SVW_KEY_SITE,   1, 0, 0, SVW_P_SITE_BURST_APART, svw_rule_site_burst },

@@ -94,6 +94,7 @@ int svw_explains(const svw_node_t *node);
     SVW_FIND(svw_rule_dead_lot)                                                \
     SVW_FIND(svw_rule_commissioning)                                           \
     SVW_FIND(svw_rule_mismatch)                                                \
+    SVW_FIND(svw_rule_mismatch_serial)                                         \
     SVW_FIND(svw_rule_mismatch_site)                                           \
     SVW_FIND(svw_rule_lot_burst)                                               \
     SVW_FIND(svw_rule_site_burst)                                              \

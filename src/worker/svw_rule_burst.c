@@ -16,7 +16,6 @@ svw_rule_lot_burst(const svw_view_t *view, svw_say_t *say)
     int                missing;
     svw_miss_t         miss;
     svw_cursor_t       cursor;
-    const svw_made_t  *made;
     const svw_node_t  *node;
 
     if (!svw_miss_upload(view)) {
@@ -39,10 +38,8 @@ svw_rule_lot_burst(const svw_view_t *view, svw_say_t *say)
             svw_say_scan(say, node);
         }
 
-        made = miss == SVW_MISS_LATE ? svw_miss_made(view->facts, node) : NULL;
-
-        if (made != NULL) {
-            svw_say_fact(say, made->ref, made->time_ms);
+        if (miss == SVW_MISS_LATE) {
+            svw_miss_say_record(view, say, node);
         }
     }
 

@@ -8,6 +8,9 @@
 #include <stdio.h>
 
 
+static void svw_commissioning_record(const svw_view_t *view, svw_say_t *say, const char *serial, const svw_made_t *made);
+
+
 void
 svw_rule_commissioning(const svw_view_t *view, svw_say_t *say)
 {
@@ -34,13 +37,27 @@ svw_rule_commissioning(const svw_view_t *view, svw_say_t *say)
         n = snprintf(apart, sizeof(apart), "%u/%s/%.*s/%u/%s", a->expiry, a->line, b->lot->len, b->lot->text, b->expiry, b->line);
         svw_say_apart(say, (sv_span_t) {(const uint8_t *) apart, n});
         svw_say_key(say, "commissioning", a->lot, b->lot);
-        svw_say_fact(say, a->ref, a->time_ms);
-        svw_say_fact(say, b->ref, b->time_ms);
 
         for (i = 0; i < clash->n; i++) {
             svw_say_serial(say, clash->serial[i]);
+            svw_commissioning_record(view, say, clash->serial[i], a);
+            svw_commissioning_record(view, say, clash->serial[i], b);
         }
 
         svw_say_end(say);
+    }
+}
+
+
+/* of the records of a lot the one that names the serial */
+static void
+svw_commissioning_record(const svw_view_t *view, svw_say_t *say, const char *serial, const svw_made_t *made)
+{
+    const svw_record_t  *record;
+
+    record = svw_facts_record(view->facts, view->key->gtin, (sv_span_t) { (const uint8_t *) serial, strlen(serial) }, made);
+
+    if (record != NULL) {
+        svw_say_fact(say, record->ref, record->time_ms);
     }
 }

@@ -1,7 +1,7 @@
 /*
  * identifier_mismatch: a serial, lot or expiry that was never commissioned so.
  *
- * Of a lot it says what nothing explains, one finding for unknown serials, one
+ * Of a lot (of a serial, where no lot was scanned) it says what nothing explains, one finding for unknown serials, one
  * for the lot, one for each expiry that is not the lot's; and what was uploaded
  * late. What a scanner's setting or a typist explains is said of the site.  When
  * it is a lot that many do not find, or a site with many, svw_rule_burst says it.
@@ -23,7 +23,6 @@ static uint32_t svw_mismatch_next(const svw_view_t *view, uint32_t after);
 static int svw_mismatch_of(const svw_node_t *node, uint32_t expiry, int others);
 static uint32_t svw_mismatch_number(const svw_node_t *node);
 static int svw_mismatch_later(const svw_view_t *view, const svw_node_t *node);
-static void svw_mismatch_late(const svw_view_t *view, svw_say_t *say, const svw_node_t *node);
 
 
 void
@@ -60,6 +59,44 @@ svw_rule_mismatch(const svw_view_t *view, svw_say_t *say)
 
     if (who[SVW_MISS_LATE].n > 0) {
         svw_mismatch_say(view, say, SVW_MISS_LATE, &who[SVW_MISS_LATE], "late_upload");
+    }
+}
+
+
+/* A scan that named no lot, of a serial that is of none. */
+void
+svw_rule_mismatch_serial(const svw_view_t *view, svw_say_t *say)
+{
+    svw_miss_t         miss;
+    svw_cursor_t       cursor;
+    svw_miss_who_t     who = { .n = 0 };
+    const svw_node_t  *node;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        miss = svw_miss(node);
+
+        /* of those that name a lot the lot's finding speaks */
+        if (node->key[SVW_KEY_LOT] != NULL) {
+            return;
+        }
+
+        if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
+            svw_miss_who(&who, node);
+        }
+    }
+
+    if (who.n > 0 && svw_miss_weight(view, &who, SVW_MISS_SERIAL) == SVW_WEIGHT_ASKS) {
+        svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "unknown_serial");
+
+        for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+            miss = svw_miss(node);
+
+            if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
+                svw_say_scan(say, node);
+            }
+        }
+
+        svw_say_end(say);
     }
 }
 
@@ -119,26 +156,12 @@ svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const 
             svw_say_scan(say, node);
 
             if (kind == SVW_MISS_LATE) {
-                svw_mismatch_late(view, say, node);
+                svw_miss_say_record(view, say, node);
             }
         }
     }
 
     svw_say_end(say);
-}
-
-
-/* the record that came late */
-static void
-svw_mismatch_late(const svw_view_t *view, svw_say_t *say, const svw_node_t *node)
-{
-    const svw_made_t  *made;
-
-    made = svw_miss_made(view->facts, node);
-
-    if (made != NULL) {
-        svw_say_fact(say, made->ref, made->time_ms);
-    }
 }
 
 

@@ -114,6 +114,9 @@ test_asks(void **state)
     asks("\"serial\":\"S3\",\"lot\":\"LOT7y\",\"expiry\":\"260630\",\"outcome\":\"expiry_mismatch\"," SITE, SVW_SEVERITY_MEDIUM);
     asks("\"serial\":\"Q1\",\"lot\":\"NOWHERE\",\"outcome\":\"lot_unknown\",\"actor_kind\":\"wholesaler\",\"actor\":\"W\"", SVW_SEVERITY_MEDIUM);
 
+    /* no lot was scanned */
+    asks("\"serial\":\"INVENTED\",\"outcome\":\"serial_unknown\"," SITE, SVW_SEVERITY_MEDIUM);
+
     /* not of the rule: a product of somebody else, and what is found */
     assert_null(one("\"serial\":\"S3\",\"outcome\":\"product_unknown\"," SITE));
     assert_null(one("\"serial\":\"S3\",\"outcome\":\"ok\"," SITE));

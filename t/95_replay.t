@@ -1,0 +1,386 @@
+#!/usr/bin/perl
+
+# serial-verify-worker replay: what it reads, what it prints, what it says of
+# lines that are broken; nothing but a file is needed, and the order of lines
+# within an hour does not matter.
+
+use strict;
+use warnings;
+
+use FindBin;
+use lib "$FindBin::Bin/lib";
+
+use Digest::SHA qw(sha256_hex);
+use JSON::PP ();
+use List::Util qw(shuffle);
+use Test::More;
+
+use Test::SerialVerify;
+
+my $sv   = Test::SerialVerify->new;
+my $root = Test::SerialVerify::root();
+my $json = JSON::PP->new->canonical;
+my $gtin = '09506000134352';
+
+
+# (code, standard output, standard error); input: what standard input holds
+sub replay {
+    my ($input, @arguments) = @_;
+
+    my $in  = $sv->write_file('stdin', $input // '');
+    my $out = $sv->base . '/out';
+    my $err = $sv->base . '/err';
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        my $env = $sv->sanitizer_env('replay');
+        @ENV{keys %{$env}} = values %{$env};
+        open(STDIN, '<', $in) && open(STDOUT, '>', $out) && open(STDERR, '>', $err) or POSIX::_exit(127);
+        exec {$sv->program('serial-verify-worker')} 'serial-verify-worker', @arguments or POSIX::_exit(127);
+    }
+
+    waitpid $pid, 0;
+
+    return ($? >> 8, Test::SerialVerify::slurp($out), Test::SerialVerify::slurp($err));
+}
+
+
+sub cases_of {
+    my ($text) = @_;
+
+    return map { $json->decode($_) } split /\n/, $text;
+}
+
+
+# the cases of lines: hashes, or text as it is
+sub cases {
+    my @lines = map { ref $_ ? $json->encode($_) : $_ } @_;
+
+    my ($code, $out, $err) = replay(join('', map {"$_\n"} @lines), 'replay', '--scans', '-');
+    is($code, 0, 'read without a complaint') or diag $err;
+
+    return cases_of($out);
+}
+
+
+my $minute = 0;
+
+sub scan {
+    my (%member) = @_;
+
+    $minute++;
+
+    return {
+        time => sprintf('2026-02-01T%02d:%02d:00Z', int($minute / 60), $minute % 60), gtin => $gtin, operation => 'verify',
+        actor_kind => 'pharmacy', actor => 'P1', entry_mode => 'scanned', outcome => 'ok', %member,
+    };
+}
+
+
+sub made {
+    my (%member) = @_;
+
+    return {
+        type => 'commission', time => '2026-01-01T00:00:00Z', gtin => $gtin, lot => 'L1', expiry => '281231', line => 'A',
+        serials => [qw(S1 S2 S3)], %member,
+    };
+}
+
+
+# a clone: supplied here, and there
+my @reused = (
+    made(), scan(serial => 'S1', lot => 'L1', expiry => '281231', operation => 'supply'),
+    scan(serial => 'S1', lot => 'L1', expiry => '281231', operation => 'supply', actor => 'P2', outcome => 'already_supplied'),
+);
+
+my $fake = scan(serial => 'FAKE', lot => 'L9', outcome => 'lot_unknown', actor => 'P9');
+
+
+subtest 'a case' => sub {
+    my ($code, $out, $err) = replay(join('', map { $json->encode($_) . "\n" } @reused), 'replay', '--scans', '-');
+
+    is($code, 0, 'exit code');
+    like($out, qr/\A\{"case":"[0-9a-f]{32}","rule":"supply_of_inactive","severity":"high","status":"new","gtin":"$gtin","lot":"L1",/, 'its beginning');
+    like($out, qr/,"serials":\["S1"\],"actors":\["P1","P2"\],"scans":\[2,3\],"decided_at":3,"cause":"\w+"\}\n\z/, '.. and its end');
+
+    like($err, qr/^2 scans, 1 facts$/m, 'what was read');
+    like($err, qr/^rule +findings +new +proposed +info$/m, 'counts');
+    like($err, qr/^supply_of_inactive +1 +1 +0 +0$/m, '.. of the rule');
+    like($err, qr/^harvesting +0 +0 +0 +0$/m, '.. of a rule that says nothing');
+    like($err, qr/^all +1 +1 +0 +0$/m, '.. of all');
+    unlike($err, qr/\r/, 'no bar where there is no terminal');
+
+    my ($case) = cases(scan(serial => 'a1', outcome => 'serial_unknown', gtin => '96385074'));
+    is($case->{gtin}, '00000096385074', 'a GTIN has 14 digits');
+    is($case->{lot}, undef, 'a lot that is not known is null');
+};
+
+
+subtest 'what the manual says' => sub {
+    my ($section) = Test::SerialVerify::slurp("$root/docs/worker.md") =~ /^## Trying the rules\n(.*?)(?=^## )/ms;
+    my ($block)   = $section =~ /^((?:    .*\n|\n(?=    ))+)/m;
+    my $dir       = $sv->directory('manual');
+
+    $block =~ s/^    //mg;
+    $sv->program('serial-verify-worker');
+    my $env = $sv->sanitizer_env('replay');
+    local @ENV{keys %{$env}} = values %{$env};
+    local $ENV{PATH} = $sv->base . ":$ENV{PATH}";
+    $sv->write_file('manual.sh', $block);
+
+    my $base  = $sv->base;
+    my @cases = cases_of(scalar qx(cd '$dir' && sh -e '$base/manual.sh' 2>'$base/err'));
+
+    is($?, 0, 'it works as printed') or diag Test::SerialVerify::slurp("$base/err");
+    is_deeply([map {"$_->{rule} $_->{status}"} @cases], ['identifier_mismatch proposed_closure', 'identifier_mismatch new'], 'and says what it promises');
+    is_deeply([map { $_->{scans} } @cases], [[3], [4]], 'of the lines it names');
+};
+
+
+subtest 'nothing but a file' => sub {
+    my $file = $sv->write_file('scans.jsonl', join '', map { $json->encode($_) . "\n" } @reused);
+
+    for my $before ([], ['-c', '/nowhere/worker.conf'], ['-c', $file]) {
+        my ($code, $out) = replay('', @{$before}, 'replay', '--scans', $file);
+        is($code, 0, "@{$before}");
+        is(scalar cases_of($out), 1, 'a case');
+    }
+
+    my %wrong = (
+        '--scans /nowhere.jsonl'              => qr{^serial-verify-worker: /nowhere\.jsonl: No such file or directory$},
+        '--scans ' . $sv->base                => qr/: is no file$/,
+        "--scans $file --rules /nowhere"      => qr{^serial-verify-worker: /nowhere: No such file or directory$},
+        "--scans $file --scans $file"         => qr/--scans is given twice/,
+        '--scans'                             => qr/--scans needs a value/,
+        "--scans $file --colour red"          => qr/replay has no option "--colour"/,
+    );
+
+    for my $arguments (sort keys %wrong) {
+        my ($code, $out, $err) = replay('', 'replay', split / /, $arguments);
+        is($code, 2, "$arguments: exit code");
+        like($err, $wrong{$arguments}, "$arguments: said");
+        is($out, '', "$arguments: no case");
+    }
+
+    my ($code, $out) = replay('', 'replay', '--scans', '-');
+    is("$code$out", '0', 'nothing in, nothing out');
+    ($code, $out) = replay('', 'replay', '--help');
+    like($out, qr/^usage: .*replay --scans FILE \[--rules FILE\]/, '--help');
+};
+
+
+# each of these says the same as the plain lines, but for what is named
+subtest 'liberal reading' => sub {
+    my ($plain) = cases(@reused);
+    my $line    = sub { return map { $json->encode($_) } @_ };
+    my @text    = $line->(@reused);
+
+    my %same = (
+        'a GTIN as a number'          => [map { s/"gtin":"0(\d+)"/"gtin":$1/r } @text],
+        'a GTIN of 13 digits'         => [map { s/"gtin":"0/"gtin":"/r } @text],
+        'members nobody knows'        => [map { s/^\{/{"weather":{"serial":"X","a":[1,{"lot":"Y"}]},"serials2":["Z"],/r } @text],
+        'null is absent'              => [map { s/^\{/{"session":null,"country":null,"lat":null,"lon":null,"of":null,"idempotency_key":null,/r } @text],
+        'an offset'                   => [map { s/T00:(\d\d):00Z/T02:$1:00+02:00/r } @text],
+        'another offset, small'       => [map { s/"2026-02-01T00:(\d\d):00Z"/"2026-01-31t18:$1:00.000-06:00"/r } @text],
+        'blanks'                      => [map { s/([,:{])/ $1 /gr =~ s/(T\d\d) : (\d\d) : /$1:$2:/r } @text],
+        'line ends of other systems'  => [map {"$_\r"} @text],
+        'a byte order mark'           => ["\xef\xbb\xbf$text[0]", @text[1, 2]],
+        'expiry as a number, day 00'  => [map { s/"expiry":"281231"/"expiry":281200/r } @text],
+        'a scan may have a type'      => [$text[0], map { s/^\{/{"type":"scan",/r } @text[1, 2]],
+        'escapes'                     => [map { s/"S1"/"\\u00531"/gr } @text],
+    );
+
+    for my $name (sort keys %same) {
+        my @cases = cases(@{$same{$name}});
+        is_deeply(\@cases, [$plain], $name) or diag explain $same{$name};
+    }
+
+    my ($case) = cases($text[0], '', $text[1], '   ', '{"type":"weather","time":"soon"}', $text[2]);
+    is_deeply($case->{scans}, [3, 6], 'empty lines and types that mean nothing are lines');
+
+    # a lower-case country is one, a serial's case is not the same
+    my @abroad = (made(markets => 'jp'), scan(serial => 'S1', lot => 'L1', country => 'it', session => 'x', actor => undef, actor_kind => 'consumer'));
+    my ($code, $out) = replay(join('', map {"$_\n"} $line->(@abroad)), 'replay', '--scans', '-', '--info');
+    is(scalar(grep { $_->{status} eq 'new' } cases_of($out)), 0, 'one consumer never asks');
+
+    is(scalar cases($reused[0], scan(serial => 'S1', lot => 'L1', operation => 'supply'),
+        scan(serial => 's1', lot => 'L1', operation => 'supply', actor => 'P2')), 0, 'S1 is not s1');
+};
+
+
+subtest 'what is unknown' => sub {
+    is(scalar cases({}), 0, 'a scan of which nothing is known');
+    is(scalar cases(scan(operation => 'juggle', outcome => 'splendid', actor_kind => 'circus', entry_mode => 'psychic', serial => 'S1')), 0, 'words nobody knows');
+    is(scalar cases(made(serials => 100), made(lot => 'L2', serials => undef, markets => [], time => undef, line => undef)), 0, 'serials as a number, none');
+    is(scalar cases({type => 'commission', gtin => $gtin}, {type => 'recall', gtin => $gtin}, {type => 'location', actor => 'P1'}), 0, 'facts of which hardly anything is known');
+
+    my ($code, $out, $err) = replay(qq({"serial":"A","outcome":"serial_unknown","actor":"P"}\n{"gtin":"$gtin","serial":"A","actor":"P","outcome":"serial_unknown","lot":"L"}\n),
+        'replay', '--scans', '-');
+    is($code, 0, 'no time, no GTIN');
+    like($err, qr/^1 scans without a gtin were not looked at$/m, 'told');
+    like($err, qr/^2 without a time were taken for as late as what came before them$/m, 'told, too');
+    is(scalar cases_of($out), 1, 'and looked at');
+};
+
+
+subtest 'a repeat of a request is no event' => sub {
+    my %one = (serial => 'FAKE', lot => 'L1', expiry => '281231', operation => 'supply', outcome => 'serial_unknown', time => '2026-02-01T10:00:00Z');
+
+    for my $member (qw(idempotency_key key)) {
+        my ($case) = cases(made(), scan(%one, $member => 'k'), scan(%one, $member => 'k'), scan(%one, $member => 'l'), scan(%one, $member => 'k', actor => 'P2'));
+        is_deeply($case->{scans}, [2, 4, 5], "$member: of the same actor, once");
+    }
+};
+
+
+subtest 'hostile lines' => sub {
+    my @broken = (
+        'x', '{', '{"gtin":', '[]', '7', '"text"', '{}{}', "{\"gtin\":\"\0\"}", '{"time":"yesterday"}', '{"gtin":"1234"}', '{"gtin":-5}',
+        '{"time":"2026-02-30T00:00:00Z"}', '{"time":"2026-02-01T25:00:00Z"}', '{"time":"2026-02-01T00:00:00"}', '{"type":"location"}',
+        '[' x 5000, '{"a":' x 5000, "{\"serial\":\"\x01\"}", 'null',
+    );
+
+    my @good  = map { $json->encode($_) } @reused, $fake;
+    my @lines = ($good[0], @broken, @good[1 .. 3]);
+    my ($code, $out, $err) = replay(join('', map {"$_\n"} @lines), 'replay', '--scans', '-');
+    my @cases = cases_of($out);
+
+    is($code, 1, 'exit code');
+    is(scalar @cases, 2, 'the cases are there');
+    is_deeply($cases[0]{scans}, [2 + @broken, 3 + @broken], 'with their lines');
+
+    for my $n (2 .. 1 + @broken) {
+        like($err, qr/^standard input:$n: [[:print:]]+$/m, 'told: ' . substr($broken[$n - 2], 0, 30) =~ s/[^[:print:]]/?/gr);
+    }
+
+    like($err, qr/^@{[scalar @broken]} lines could not be read$/m, 'counted');
+    is($err =~ s/^(?:standard input:.*|\d+ scans, \d+ facts|\d+ lines could not be read|\w+(?: +\w+){4})\n//mgr, '', 'and nothing else is said');
+
+    ($code, $out, $err) = replay("x\n" x 300 . $good[0] . "\n$good[3]", 'replay', '--scans', '-');
+    is(() = $err =~ /^standard input:/mg, 100, 'a hundred are told one by one');
+    is(scalar cases_of($out), 1, 'a last line without an end counts');
+
+    # any bytes in what strangers present
+    my $odd = qq({"gtin":"$gtin","serial":"\xff\xfe\\u0000\\n\\"\xc3\xa9\x7f","lot":"L1","actor":"\xc3\xa9<script>","outcome":"serial_unknown","time":"2026-02-01T10:00:00Z"});
+    ($code, $out) = replay("$good[0]\n$odd\n", 'replay', '--scans', '-');
+    my ($case) = cases_of($out);
+    is($code, 0, 'read');
+    like($case->{serials}[0], qr/\A(?:\xef\xbf\xbd){2}\0?.*"\xc3\xa9\x7f\z|\A/s, 'printed as JSON');
+    is($case->{actors}[0], "\xc3\xa9<script>", 'what is UTF-8 stays');
+    unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f\xff]/, 'no control characters');
+
+    # long lines
+    my $long = 'S' x 100_000;
+    ($code, $out) = replay(qq({"gtin":"$gtin","serial":"$long","lot":"$long","actor":"$long","session":"$long","outcome":"serial_unknown","time":"2026-02-01T10:00:00Z"}\n),
+        'replay', '--scans', '-');
+    is($code, 0, 'a long value');
+};
+
+
+subtest 'a commission record of 200,000 serials' => sub {
+    my ($case) = cases(made(serials => [map { sprintf 'S%06d', $_ } 1 .. 200_000]),
+        scan(serial => 'S199999', lot => 'L1', operation => 'supply'), scan(serial => 's199998', lot => 'L1', outcome => 'serial_unknown'));
+    is("$case->{status} $case->{cause}", 'proposed_closure scanner_setting', 'all of them are known');
+};
+
+
+subtest '--rules' => sub {
+    my $file = $sv->write_file('scans.jsonl', join '', map { $json->encode($_) . "\n" } @reused, $fake);
+    my $with = sub {
+        my $rules = $sv->write_file('my.rules', $_[0]);
+        return replay('', 'replay', '--scans', $file, '--rules', $rules);
+    };
+
+    my ($code, $out) = $with->("# mine\n\n  supply_of_inactive.enabled   =  off  \n");
+    is_deeply([map { $_->{rule} } cases_of($out)], ['identifier_mismatch'], 'a rule that is off');
+    ($code, $out) = $with->('');
+    is(scalar cases_of($out), 2, 'an empty file changes nothing');
+
+    my %wrong = (
+        "\nharvesting.misses = 0\n"                                => qr{/my\.rules:2: harvesting\.misses: 0 is out of range, },
+        "harvesting.misses = many\n"                               => qr{/my\.rules:1: harvesting\.misses: "many" is no number, },
+        "harvesting.misses\n"                                      => qr{/my\.rules:1: expected "name = value"$},
+        "harvesting.colour = 7\n"                                  => qr{/my\.rules:1: harvesting\.colour: there is no such parameter},
+        "dead_pack.enabled = perhaps\n"                            => qr{/my\.rules:1: dead_pack\.enabled: },
+        "harvesting.misses = 9\n#\nharvesting.misses = 9\n"        => qr{/my\.rules:3: harvesting\.misses: is given twice$},
+        'harvesting.misses = ' . ' ' x 5000 . "9\n"                => qr{/my\.rules:1: the line is too long$},
+    );
+
+    for my $rules (sort keys %wrong) {
+        my ($rc, $text, $err) = $with->($rules);
+        is($rc, 2, 'refused');
+        is($text, '', 'no case');
+        like($err, $wrong{$rules}, substr($rules, 0, 30) =~ s/\n/\\n/gr);
+    }
+};
+
+
+# What is the same of two runs: where lines stand in another order, by what stands in them.
+sub same {
+    my ($out, $lines) = @_;
+
+    my @cases;
+
+    for my $case (cases_of($out)) {
+        $case->{scans} = [sort map { substr sha256_hex($lines->[$_ - 1]), 0, 8 } @{$case->{scans}}];
+        delete $case->{decided_at};
+        push @cases, $json->encode($case);
+    }
+
+    return [sort @cases];
+}
+
+
+subtest 'the same input, and the same in another order' => sub {
+    my $file = $sv->base . '/traffic.jsonl';
+
+    system("$root/tools/simulate", '--seed', 95, '--scans', 20_000, '--out', $file);
+    is($?, 0, 'traffic');
+
+    my @lines = split /\n/, Test::SerialVerify::slurp($file);
+    my ($code, $out, $err) = replay('', 'replay', '--scans', $file, '--info');
+    is($code, 0, 'read') or diag $err;
+
+    my ($again, $twice) = replay('', 'replay', '--scans', $file, '--info');
+    is($twice, $out, 'twice is the same');
+    cmp_ok(scalar cases_of($out), '>', 10, 'there is something to find');
+
+    # what arrives when is what the newest scan until then says: each moves by an hour at most
+    my ($now, @at) = ('');
+
+    for my $line (@lines) {
+        my ($time) = $line =~ /"time":"([^"]+)"/;
+        $now = seconds($time) if defined $time && $line !~ /"type":/ && ($now eq '' || seconds($time) > $now);
+        push @at, $now eq '' ? 0 : $now;
+    }
+
+    srand 95;
+
+    for my $round (1 .. 3) {
+        my @moved = map { $at[$_] + rand 3600 } 0 .. $#lines;
+        my @order = sort { $moved[$a] <=> $moved[$b] } 0 .. $#lines;
+        my @other = @lines[@order];
+        my $path  = $sv->write_file('other.jsonl', join '', map {"$_\n"} @other);
+        my ($rc, $text) = replay('', 'replay', '--scans', $path, '--info');
+
+        my %once = map { $_ => 1 } @{same($out, \@lines)};
+        my @more = grep { !delete $once{$_} } @{same($text, \@other)};
+
+        is_deeply([map { substr $_, 0, 2000 } @more, '--', sort keys %once], ['--'], "shuffled within an hour: $round");
+    }
+};
+
+
+# seconds since 1970 of RFC 3339
+sub seconds {
+    my ($text) = @_;
+
+    my ($date, $hour, $minutes, $second, $sign, $oh, $om) = $text =~ /^(.{10})T(\d\d):(\d\d):([\d.]+)(?:Z|([+-])(\d\d):(\d\d))$/;
+    my ($year, $month, $day) = split /-/, $date;
+    my $offset = defined $sign ? ($oh * 60 + $om) * 60 * ($sign eq '-' ? -1 : 1) : 0;
+
+    return POSIX::mktime(int $second, $minutes, $hour, $day, $month - 1, $year - 1900) - $offset;
+}
+
+
+$sv->done_testing;
