@@ -14,4 +14,531 @@ set local role sv_owner;
 select sv.migration_begin(32, 'notify');
 
 
+-- Who is told: a URL, or a log (`log HOST:PATH').  Lines of the timeline are
+-- looked at up to `n'; what is to be told is a row of sv.notification then, and
+-- stays until it was taken.  Who sends holds a lease, as in sv.push.
+create table sv.notify_target (
+  target      text         not null primary key,
+  n           bigint       not null,                      -- of sv.case_event
+  seq         bigint       not null default 0,            -- of the last notification
+  holder      integer,                                    -- pid
+  held_until  timestamptz,
+  log_ino     bigint,                                     -- a log: the file, and up to where it is known
+  log_pos     bigint,
+  sent        bigint       not null default 0,
+  sent_at     timestamptz,
+  since       timestamptz  not null
+);
+
+-- What a target knows of a case.
+create table sv.notify_case (
+  gtin      bigint       not null,
+  case_id   uuid         not null,
+  target    text         not null references sv.notify_target on delete cascade,
+  told      boolean      not null,
+  severity  sv.severity  not null,                        -- the last that it was told
+  proposed  boolean      not null,
+  closed    boolean      not null,
+  due_at    timestamptz,                                  -- to be told then, unless it asks no more
+  due_n     bigint,                                       -- the line of the timeline that asked
+  primary key (gtin, case_id, target)
+);
+
+create index notify_case_due on sv.notify_case (target, due_at) where due_at is not null;
+
+-- Written once, with all its bytes.
+create table sv.notification (
+  gtin      bigint       not null,
+  case_id   uuid         not null,
+  target    text         not null references sv.notify_target on delete cascade,
+  seq       bigint       not null,                        -- of the target; per case the order of the timeline
+  id        text         not null,
+  kind      text         not null,
+  body      text         not null,
+  at        timestamptz  not null,
+  attempts  integer      not null default 0,
+  next_at   timestamptz  not null,                        -- not to be sent before
+  refused   boolean      not null default false,          -- the receiver will not have it
+  error     text,
+  error_at  timestamptz,
+  sent_at   timestamptz,                                  -- taken
+  primary key (gtin, case_id, target, seq)
+);
+
+create index notification_waits on sv.notification (target, seq) where sent_at is null;
+create index notification_sent on sv.notification (sent_at) where sent_at is not null;
+
+
+-- The lease of a target, taken or renewed; a target that is new is told what
+-- comes from now on.  sv_worker.
+create function sv.notify_take(p_target text, p_lease_s integer, out held boolean, out log_ino bigint, out log_pos bigint)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now     timestamptz := clock_timestamp();
+  v_target  sv.notify_target;
+begin
+  insert into sv.notify_target (target, n, since)
+  select p_target, k.n, v_now from sv.case_clock k
+  on conflict (target) do nothing;
+
+  select t.* into strict v_target from sv.notify_target t where t.target = p_target for update;
+
+  held := v_target.holder is null or v_target.holder = pg_backend_pid() or v_target.held_until < v_now
+    or not exists (select from pg_stat_get_activity(null) a where a.pid = v_target.holder);
+
+  if not held then
+    return;
+  end if;
+
+  update sv.notify_target t
+  set holder = pg_backend_pid(), held_until = v_now + make_interval(secs => p_lease_s)
+  where t.target = p_target;
+
+  -- who comes new to it tries at once: a person may have restarted it because the receiver is mended
+  if v_target.holder is distinct from pg_backend_pid() then
+    update sv.notification x set next_at = v_now where x.target = p_target and x.sent_at is null and x.next_at > v_now;
+  end if;
+
+  log_ino := v_target.log_ino;
+  log_pos := v_target.log_pos;
+end
+$$;
+
+
+create function sv.notify_leave(p_target text)
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update sv.notify_target
+  set holder = null, held_until = null
+  where target = p_target and holder = pg_backend_pid()
+$$;
+
+
+-- RFC 3339, UTC
+create function sv.notify_time(p_at timestamptz)
+returns text
+language sql stable
+return to_char(p_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"');
+
+-- What is sent.  p_state: the row of the case as the timeline keeps it.
+create function sv.notify_body(p_id text, p_kind text, p_at timestamptz, p_state jsonb)
+returns text
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'id', p_id,
+    'type', 'case.' || p_kind,
+    'timestamp', sv.notify_time(p_at),
+    'data', jsonb_strip_nulls(jsonb_build_object(
+      'case', p_state ->> 'case_id',
+      'number', p_state -> 'number',
+      'version', p_state -> 'version',
+      'rule', p_state ->> 'rule',
+      'severity', p_state ->> 'severity',
+      'status', p_state ->> 'status',
+      'proposed_closure', p_state -> 'proposed',
+      'cause', p_state ->> 'cause',
+      'gtin', case when (p_state ->> 'gtin')::bigint <> 0 then lpad(p_state ->> 'gtin', 14, '0') end,
+      'lot', p_state ->> 'lot',
+      'countries', p_state -> 'countries',
+      'serials', p_state -> 'serials',
+      'actors', p_state -> 'actors',
+      'scans', p_state -> 'scans',
+      'first_at', sv.notify_time((p_state ->> 'first_at')::timestamptz),
+      'last_at', sv.notify_time((p_state ->> 'last_at')::timestamptz),
+      'opened_at', sv.notify_time((p_state ->> 'opened_at')::timestamptz),
+      'close_reason', p_state ->> 'close_reason',
+      'merged_into', p_state ->> 'merged_into')))::text
+$$;
+
+
+-- Whether somebody has to look at a case; p_at: muted until later than that, it does not ask.
+create function sv.notify_asks(p_state jsonb, p_severity sv.severity, p_at timestamptz)
+returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select p_state ->> 'status' not in ('closed', 'merged')
+    and not (p_state ->> 'proposed')::boolean
+    and (p_state ->> 'severity')::sv.severity >= p_severity
+    and coalesce((p_state ->> 'muted_until')::timestamptz <= p_at, true)
+$$;
+
+
+-- What of a line of the timeline is news to a target that knows p_known; null:
+-- nothing.  A case of less than high severity waits (sv.notify_plan) before it
+-- is told, but not one that a person reopened.
+create function sv.notify_news(p_known sv.notify_case, p_state jsonb, p_asks boolean, p_muted boolean)
+returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when not p_known.told then
+      case
+        when not p_asks then null
+        when t.status = 'reopened' then 'reopened'
+        when t.severity >= 'high' then 'opened'
+      end
+    when t.status in ('closed', 'merged') then case when not p_known.closed then t.status end
+    when p_known.closed then 'reopened'
+    when p_muted then null
+    when t.proposed <> p_known.proposed then case when t.proposed then 'proposed_closure' else 'asks' end
+    when t.severity > p_known.severity then 'severity'
+  end
+  from (select p_state ->> 'status' as status, (p_state ->> 'severity')::sv.severity as severity,
+    (p_state ->> 'proposed')::boolean as proposed) t
+$$;
+
+
+-- What a target knows of a case: what it was told; of a case that is older than
+-- the target, what it would know.
+create function sv.notify_known(p_target text, p_gtin bigint, p_case_id uuid, p_n bigint, p_severity sv.severity)
+returns sv.notify_case
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_known  sv.notify_case;
+  v_state  jsonb;
+  v_at     timestamptz;
+begin
+  select k.* into v_known from sv.notify_case k where k.gtin = p_gtin and k.case_id = p_case_id and k.target = p_target;
+
+  if found then
+    return v_known;
+  end if;
+
+  select e.state, e.at into v_state, v_at
+  from sv.case_event e
+  where e.gtin = p_gtin and e.case_id = p_case_id and e.n < p_n
+  order by e.n desc
+  limit 1;
+
+  v_known.gtin := p_gtin;
+  v_known.case_id := p_case_id;
+  v_known.target := p_target;
+  v_known.told := coalesce((v_state ->> 'severity')::sv.severity >= p_severity
+    and (v_state ->> 'status' in ('closed', 'merged') or sv.notify_asks(v_state, p_severity, v_at)), false);
+  v_known.severity := coalesce(v_state ->> 'severity', 'info')::sv.severity;
+  v_known.proposed := coalesce((v_state ->> 'proposed')::boolean, false);
+  v_known.closed := coalesce(v_state ->> 'status' in ('closed', 'merged'), false);
+
+  return v_known;
+end
+$$;
+
+
+-- Writes a notification down, behind those before it.  The caller holds the
+-- target's row.  The id names the database and its history, too: after a
+-- restore a number may be another line.
+create function sv.notify_write(p_target text, p_n bigint, p_kind text, p_at timestamptz, p_state jsonb)
+returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_seq  bigint;
+  v_id   text := replace(sv.epoch(), '/', '.') || '.' || p_n;
+begin
+  update sv.notify_target t set seq = t.seq + 1 where t.target = p_target returning t.seq into v_seq;
+
+  insert into sv.notification (gtin, case_id, target, seq, id, kind, body, at, next_at)
+  values ((p_state ->> 'gtin')::bigint, (p_state ->> 'case_id')::uuid, p_target, v_seq, v_id, p_kind,
+    sv.notify_body(v_id, p_kind, p_at, p_state), clock_timestamp(), '-infinity');
+end
+$$;
+
+
+-- One line of the timeline: what the target knows then.
+create function sv.notify_line(p_target text, p_event sv.case_event, p_severity sv.severity, p_hold_s integer)
+returns sv.notify_case
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_known  sv.notify_case := sv.notify_known(p_target, p_event.gtin, p_event.case_id, p_event.n, p_severity);
+  v_asks   boolean := sv.notify_asks(p_event.state, p_severity, p_event.at);
+  v_kind   text;
+begin
+  v_kind := sv.notify_news(v_known, p_event.state, v_asks, (p_event.state ->> 'muted_until')::timestamptz > p_event.at);
+
+  if v_kind is not null then
+    perform sv.notify_write(p_target, p_event.n, v_kind, p_event.at, p_event.state);
+
+    v_known.told := true;
+    v_known.severity := (p_event.state ->> 'severity')::sv.severity;
+    v_known.proposed := (p_event.state ->> 'proposed')::boolean;
+    v_known.closed := p_event.state ->> 'status' in ('closed', 'merged');
+    v_known.due_at := null;
+    v_known.due_n := null;
+
+  elsif v_known.told or not v_asks then
+    v_known.due_at := null;
+    v_known.due_n := null;
+
+  elsif v_known.due_at is null then
+    v_known.due_at := p_event.at + make_interval(secs => p_hold_s);
+    v_known.due_n := p_event.n;
+  end if;
+
+  return v_known;
+end
+$$;
+
+
+-- Cases that waited long enough and still ask, as they are by the last line that
+-- was looked at.
+create function sv.notify_due(p_target text, p_n bigint, p_limit integer)
+returns integer
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_due    sv.notify_case;
+  v_state  jsonb;
+  v_made   integer := 0;
+begin
+  for v_due in
+    select k.* from sv.notify_case k where k.target = p_target and k.due_at <= clock_timestamp() order by k.due_at, k.due_n limit p_limit
+  loop
+    select e.state into strict v_state
+    from sv.case_event e
+    where e.gtin = v_due.gtin and e.case_id = v_due.case_id and e.n <= p_n
+    order by e.n desc
+    limit 1;
+
+    perform sv.notify_write(p_target, v_due.due_n, 'opened', v_due.due_at, v_state);
+
+    update sv.notify_case k
+    set told = true, severity = (v_state ->> 'severity')::sv.severity, due_at = null, due_n = null
+    where k.gtin = v_due.gtin and k.case_id = v_due.case_id and k.target = p_target;
+
+    v_made := v_made + 1;
+  end loop;
+
+  return v_made;
+end
+$$;
+
+
+-- Looks at the next p_limit lines of the timeline, and at cases that waited.  The
+-- cursor moves in the transaction that writes down what follows from them.  How
+-- many lines and cases it looked at: less than p_limit, there are no more.  sv_worker.
+create function sv.notify_plan(p_target text, p_severity text, p_hold_s integer, p_limit integer)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_n      bigint;
+  v_event  sv.case_event;
+  v_known  sv.notify_case;
+  v_seen   integer := 0;
+begin
+  select t.n into v_n from sv.notify_target t where t.target = p_target and t.holder = pg_backend_pid() for update;
+
+  if not found then
+    return 0;
+  end if;
+
+  for v_event in
+    select e.* from sv.case_event e where e.n > v_n order by e.n limit p_limit
+  loop
+    v_known := sv.notify_line(p_target, v_event, p_severity::sv.severity, p_hold_s);
+
+    insert into sv.notify_case
+    select v_known.*
+    on conflict (gtin, case_id, target) do update set told = excluded.told, severity = excluded.severity, proposed = excluded.proposed,
+      closed = excluded.closed, due_at = excluded.due_at, due_n = excluded.due_n;
+
+    v_n := v_event.n;
+    v_seen := v_seen + 1;
+  end loop;
+
+  if v_seen > 0 then
+    update sv.notify_target t set n = v_n where t.target = p_target;
+  end if;
+
+  -- not before all that is known was looked at: it may explain a case
+  if v_seen < p_limit then
+    v_seen := v_seen + sv.notify_due(p_target, v_n, p_limit - v_seen);
+  end if;
+
+  return v_seen;
+end
+$$;
+
+
+-- What is to be sent now: of each case the first that was not taken, unless it
+-- has to wait or is under way (p_busy: seq).  sv_worker.
+create function sv.notify_next(p_target text, p_busy bigint[], p_limit integer)
+returns table (seq bigint, id text, body text, attempts integer)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select x.seq, x.id, x.body, x.attempts
+  from sv.notification x
+  where x.target = p_target and x.sent_at is null and x.next_at <= clock_timestamp() and x.seq <> all (p_busy)
+    and exists (select from sv.notify_target t where t.target = p_target and t.holder = pg_backend_pid())
+    and not exists (
+      select
+      from sv.notification y
+      where y.gtin = x.gtin and y.case_id = x.case_id and y.target = x.target and y.seq < x.seq and y.sent_at is null)
+  order by x.seq
+  limit p_limit
+$$;
+
+
+-- Was taken.  Also of who lost the lease meanwhile: it is true all the same.  sv_worker.
+create function sv.notify_done(p_target text, p_seq bigint)
+returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  update sv.notification x
+  set sent_at = clock_timestamp(), refused = false, error = null
+  where x.target = p_target and x.seq = p_seq and x.sent_at is null;
+
+  if found then
+    update sv.notify_target t set sent = t.sent + 1, sent_at = clock_timestamp() where t.target = p_target;
+  end if;
+end
+$$;
+
+
+create function sv.notify_failed(p_target text, p_seq bigint, p_error text, p_refused boolean, p_wait_ms bigint)
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update sv.notification
+  set attempts = attempts + 1, error = p_error, error_at = clock_timestamp(), refused = p_refused,
+    next_at = clock_timestamp() + make_interval(secs => p_wait_ms / 1000.0)
+  where target = p_target and seq = p_seq and sent_at is null
+$$;
+
+
+-- The lines of a log that are still to be written, in order.  sv_worker.
+create function sv.notify_lines(p_target text, p_limit integer)
+returns table (seq bigint, id text, body text)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select x.seq, x.id, x.body
+  from sv.notification x
+  where x.target = p_target and x.sent_at is null
+    and exists (select from sv.notify_target t where t.target = p_target and t.holder = pg_backend_pid())
+  order by x.seq
+  limit p_limit
+$$;
+
+-- These are in the log, which is known up to p_pos of the file p_ino now: one
+-- transaction, so what is behind p_pos is what was written and not noted.
+-- False: another process holds the lease, nothing is noted.  sv_worker.
+create function sv.notify_written(p_target text, p_ids text[], p_ino bigint, p_pos bigint)
+returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_n  bigint;
+begin
+  perform from sv.notify_target t where t.target = p_target and t.holder = pg_backend_pid() for update;
+
+  if not found then
+    return false;
+  end if;
+
+  update sv.notification x
+  set sent_at = clock_timestamp(), error = null
+  where x.target = p_target and x.sent_at is null and x.id = any (p_ids);
+  get diagnostics v_n = row_count;
+
+  update sv.notify_target t
+  set log_ino = p_ino, log_pos = p_pos, sent = t.sent + v_n, sent_at = case when v_n > 0 then clock_timestamp() else t.sent_at end
+  where t.target = p_target;
+
+  return true;
+end
+$$;
+
+
+-- How it stands with each target.  behind: lines of the timeline not looked at;
+-- held: cases that wait for what may explain them.
+create function sv.notify_state()
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('target', t.target, 'sent', t.sent, 'sent_at', t.sent_at,
+    'behind', k.n - t.n, 'held', (select count(*) from sv.notify_case h where h.target = t.target and h.due_at is not null),
+    'waiting', w.waiting, 'oldest', w.oldest, 'failing', w.failing, 'refused', w.refused, 'error', f.error, 'error_at', f.error_at,
+    'running', coalesce(t.held_until > clock_timestamp(), false)) order by t.target), '[]')
+  from sv.case_clock k, sv.notify_target t
+    cross join lateral (
+      select count(*) as waiting, min(x.at) as oldest, count(*) filter (where x.error is not null) as failing,
+        count(*) filter (where x.refused) as refused
+      from (select y.at, y.error, y.refused from sv.notification y where y.target = t.target and y.sent_at is null limit 100000) x) w
+    left join lateral (
+      select x.error, x.error_at
+      from sv.notification x
+      where x.target = t.target and x.sent_at is null and x.error is not null
+      order by x.seq
+      limit 1) f on true
+$$;
+
+-- Sentences for a person.
+create function sv.notify_attention(p_state jsonb)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(
+    case
+      when (r ->> 'refused')::bigint > 0 then format('%s refuses %s (%s): they are kept and tried again every hour; ask whose it is', r ->> 'target',
+        sv.counted((r ->> 'refused')::bigint, 'notification', 'notifications'), r ->> 'error')
+      when (r ->> 'failing')::bigint > 0 then format('%s cannot be told of %s (%s): it is tried again by itself', r ->> 'target',
+        sv.counted((r ->> 'failing')::bigint, 'change of a case', 'changes of cases'), r ->> 'error')
+      else format('%s is not told of cases, %s since %s: does a worker with the role notify run, with this target?', r ->> 'target',
+        sv.counted((r ->> 'waiting')::bigint + (r ->> 'behind')::bigint, 'line waits', 'lines wait'), r ->> 'oldest')
+    end order by r ->> 'target'), '[]')
+  from jsonb_array_elements(p_state) r
+  where (r ->> 'refused')::bigint > 0 or (r ->> 'failing')::bigint > 0
+    or not (r ->> 'running')::boolean and (r ->> 'waiting')::bigint > 0
+$$;
+
+
+-- What there was before, and how notifications stand.  sv_worker.
+alter function sv.worker_status() rename to status_cases;
+revoke execute on function sv.status_cases() from sv_worker;
+
+create function sv.worker_status()
+returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select s.status || jsonb_build_object('notify', s.told, 'attention', s.status -> 'attention' || sv.notify_attention(s.told))
+  from (select sv.status_cases() as status, sv.notify_state() as told) s
+$$;
+
+
+grant execute on function
+  sv.worker_status(),
+  sv.notify_take(text, integer),
+  sv.notify_leave(text),
+  sv.notify_plan(text, text, integer, integer),
+  sv.notify_next(text, bigint[], integer),
+  sv.notify_done(text, bigint),
+  sv.notify_failed(text, bigint, text, boolean, bigint),
+  sv.notify_lines(text, integer),
+  sv.notify_written(text, text[], bigint, bigint)
+to sv_worker;
+
 commit;

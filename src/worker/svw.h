@@ -36,14 +36,14 @@
  * The roles relay, housekeeping, push
  *   svw_relay      outbox -> Redis, audit chain
  *   svw_housekeeping   partitions, purges, parked events    svw_reconcile   declared lots
- *   svw_push       events to a receiver (svw_push_http: one request)
+ *   svw_push       events to a receiver (svw_push_http: one request; svw_http: what every request has)
  *   svw_out        what is told to others, in order          svw_epcis       written as EPCIS 2.0
  *
  * The roles consume, notify
  *   svw_consume    scans and operations -> judge -> cases: svw_consume_stream, svw_consume_chain, svw_consume_scan,
  *                  svw_consume_fact (svw_lots), svw_consume_finding, svw_consume_build
  *   svw_history    history, read again       svw_case_store  cases and their tables (svw_case_load)
- *   svw_notify     cases -> webhook, log
+ *   svw_notify     cases -> webhook (svw_notify_http, svw_notify_sign), log (svw_notify_log)
  *
  * The role api, behind nginx
  *   svw_api        the server                svw_api_thread  who carries requests out
@@ -93,6 +93,7 @@
 
 #define SVW_VERSION      "0.1.0"
 #define SVW_MAX_REDIS    16
+#define SVW_MAX_NOTIFY   4
 #define SVW_TEXT         256            /* messages, values quoted in them */
 
 /* exit codes */
@@ -178,6 +179,15 @@ typedef struct {
     char            *push_token_file;
     char            *push_company;      /* whose events; NULL: all */
     unsigned         push_interval;     /* ms */
+
+    char            *notify_url[SVW_MAX_NOTIFY];
+    unsigned         n_notify;
+    char            *notify_secret_file;
+    char            *notify_log;
+    unsigned         notify_severity;   /* of svw_conf_severities */
+    unsigned         notify_hold;       /* this and below: ms */
+    unsigned         notify_timeout;
+    unsigned         notify_interval;
 } svw_conf_t;
 
 /* 0, or -1 with file, line and reason in `error' */

@@ -1,5 +1,6 @@
 #include "svw_api.h"
 #include "svw_audit.h"
+#include "svw_notify.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -22,6 +23,7 @@ static void svw_check_file(svw_check_t *check, const char *name, const char *pat
 static void svw_check_place(svw_check_t *check, const char *name, const char *path);
 static void svw_check_say(svw_check_t *check, const char *name, const char *path, const char *reason);
 static unsigned svw_check_line(const svw_check_t *check, const char *name);
+static void svw_check_notify(svw_check_t *check);
 static void svw_check_key(svw_check_t *check, const char *path);
 static void svw_check_postgres(svw_check_t *check, const char *name, const char *conninfo, const char *role, const char *sql);
 
@@ -48,6 +50,7 @@ svw_cmd_check(svw_command_t *command)
     svw_check_key(&check, conf->audit_key);
     svw_check_place(&check, "audit_heads", conf->audit_heads);
     svw_check_file(&check, "push_token_file", conf->push_token_file);
+    svw_check_notify(&check);
     svw_check_place(&check, "log", conf->log);
     svw_check_place(&check, "pid_file", conf->pid_file);
 
@@ -95,6 +98,8 @@ svw_check_roles(svw_check_t *check)
     } used[] = {
         { "api_listen", conf->api_listen, SVW_ROLE_API },
         { "push_url", conf->push_url, SVW_ROLE_PUSH },
+        { "notify_url", conf->n_notify > 0 ? conf->notify_url[0] : NULL, SVW_ROLE_NOTIFY },
+        { "notify_log", conf->notify_log, SVW_ROLE_NOTIFY },
         { "audit_key", conf->audit_key, SVW_ROLE_HOUSEKEEPING },
         { "capture_dir", conf->capture_dir, SVW_ROLE_API|SVW_ROLE_INGEST }
     };
@@ -288,6 +293,20 @@ svw_check_key(svw_check_t *check, const char *path)
     }
 
     EVP_PKEY_free(key);
+}
+
+
+static void
+svw_check_notify(svw_check_t *check)
+{
+    char                   error[SVW_TEXT];
+    svw_notify_secrets_t   secrets;
+
+    svw_check_place(check, "notify_log", check->conf->notify_log);
+
+    if (check->conf->notify_secret_file != NULL && svw_notify_secrets(check->conf->notify_secret_file, &secrets, error) != 0) {
+        svw_check_say(check, "notify_secret_file", NULL, error);
+    }
 }
 
 

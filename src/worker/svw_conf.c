@@ -73,6 +73,13 @@ static const svw_conf_key_t  svw_conf_keys[] = {
     SVW_KEY(push_token_file, text, 0, 0),
     SVW_KEY(push_company, text, 0, 0),
     SVW_KEY(push_interval, time, 100, SVW_DAY_MS),
+    { "notify_url", svw_conf_set_notify, 0, 0, 0, NULL, NULL },
+    SVW_KEY(notify_secret_file, text, 0, 0),
+    SVW_KEY(notify_log, text, 0, 0),
+    SVW_KEY_WORD("notify_severity", notify_severity, svw_conf_severities, "expected info, low, medium, high or critical"),
+    SVW_KEY(notify_hold, time, 0, SVW_DAY_MS),
+    SVW_KEY(notify_timeout, time, 100, 60 * 1000),
+    SVW_KEY(notify_interval, time, 10, 60 * 1000),
     { NULL, NULL, 0, 0, 0, NULL, NULL }
 };
 
@@ -91,7 +98,8 @@ svw_conf_read(svw_conf_t *conf, const char *file, char error[SVW_TEXT])
         .settle = 1000, .scan_interval = 1000, .relay_interval = 200, .relay_batch = 500,
         .redis_timeout = 250, .cache_ttl = 3600 * 1000, .housekeeping_interval = 60 * 1000,
         .months_ahead = 2, .idempotency_keep = 7 * SVW_DAY_MS, .drain_timeout = 10 * 1000,
-        .ingest_processes = 1, .api_threads = 4, .capture_file_limit = 100 * SVW_MIB, .push_interval = 1000
+        .ingest_processes = 1, .api_threads = 4, .capture_file_limit = 100 * SVW_MIB, .push_interval = 1000,
+        .notify_severity = 2, .notify_hold = 30 * 60 * 1000, .notify_timeout = 10 * 1000, .notify_interval = 1000
     };
 
     f = fopen(file, "re");
@@ -155,6 +163,10 @@ svw_conf_free(svw_conf_t *conf)
         free(conf->redis[i]);
     }
 
+    for (i = 0; i < conf->n_notify; i++) {
+        free(conf->notify_url[i]);
+    }
+
     for (key = svw_conf_keys; key->name != NULL; key++) {
         if (key->set == svw_conf_set_text || key->set == svw_conf_set_postgres || key->set == svw_conf_set_listen
             || key->set == svw_conf_set_url)
@@ -206,6 +218,9 @@ svw_conf_ready(const svw_conf_t *conf, unsigned roles, char error[SVW_TEXT])
 
     } else if ((roles & SVW_ROLE_PUSH) && conf->push_url == NULL) {
         wrong = "the role push needs \"push_url\"";
+
+    } else if ((roles & SVW_ROLE_NOTIFY) && conf->n_notify == 0 && conf->notify_log == NULL) {
+        wrong = "the role notify needs \"notify_url\" or \"notify_log\"";
     }
 
     if (wrong == NULL) {
@@ -272,7 +287,7 @@ svw_conf_line(void *base, const svw_conf_key_t *keys, char *line, uint64_t *seen
         return "the value is empty";
     }
 
-    if ((*seen & bit) && keys->set != svw_conf_set_redis) {
+    if ((*seen & bit) && keys->set != svw_conf_set_redis && keys->set != svw_conf_set_notify) {
         return "is given twice";
     }
 
@@ -304,6 +319,10 @@ svw_conf_finish(svw_conf_t *conf)
 
     if (conf->push_token_file != NULL && conf->push_url == NULL) {
         return "\"push_token_file\" needs \"push_url\"";
+    }
+
+    if ((conf->n_notify > 0) != (conf->notify_secret_file != NULL)) {
+        return "\"notify_url\" and \"notify_secret_file\" need each other";
     }
 
     return NULL;

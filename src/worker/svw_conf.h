@@ -37,12 +37,13 @@ const char *svw_conf_set_size(void *base, const svw_conf_key_t *key, const char 
 const char *svw_conf_set_postgres(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_listen(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_url(void *base, const svw_conf_key_t *key, const char *value);
+const char *svw_conf_set_notify(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_redis(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_roles(void *base, const svw_conf_key_t *key, const char *value);
 int svw_conf_word(const svw_conf_word_t *words, const char *word, unsigned *value);
 char *svw_conf_trim(char *text);
 
-extern const svw_conf_word_t  svw_conf_on_error[], svw_conf_strictness[];
+extern const svw_conf_word_t  svw_conf_on_error[], svw_conf_strictness[], svw_conf_severities[];
 
 #define SVW_CONF_ON_ERROR    "expected skip (load the good lines) or none (load nothing from a file with a bad line)"
 #define SVW_CONF_STRICTNESS  "expected tolerant (take what is plain) or strict (nothing but the standard's own form)"

@@ -1,11 +1,14 @@
 #include "svw_conf.h"
 
+#include "svw_http.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 
+static const char *svw_conf_add(char **list, unsigned *n, unsigned most, const char *value, const char *twice, const char *many);
 static const char *svw_conf_address(const char *value);
 static const char *svw_conf_quantity(const svw_conf_key_t *key, const char *value, const svw_conf_word_t *units,
     const char *expected, const char *range, uint64_t *n);
@@ -25,6 +28,11 @@ const svw_conf_word_t  svw_conf_on_error[] = {
 };
 
 const svw_conf_word_t  svw_conf_strictness[] = { { "tolerant", 0 }, { "strict", 1 }, { NULL, 0 } };
+
+
+const svw_conf_word_t  svw_conf_severities[] = {
+    { "info", 0 }, { "low", 1 }, { "medium", 2 }, { "high", 3 }, { "critical", 4 }, { NULL, 0 }
+};
 
 
 const char *
@@ -142,36 +150,30 @@ svw_conf_set_url(void *base, const svw_conf_key_t *key, const char *value)
 const char *
 svw_conf_set_redis(void *base, const svw_conf_key_t *key, const char *value)
 {
-    size_t       i;
     svw_conf_t  *conf;
     const char  *wrong;
 
     (void) key;
     conf = base;
-
     wrong = svw_conf_address(value);
-    if (wrong != NULL) {
-        return wrong;
-    }
 
-    for (i = 0; i < conf->n_redis; i++) {
-        if (strcmp(conf->redis[i], value) == 0) {
-            return "this server is given twice";
-        }
-    }
+    return wrong != NULL ? wrong
+           : svw_conf_add(conf->redis, &conf->n_redis, SVW_MAX_REDIS, value, "this server is given twice", "more than 16 servers");
+}
 
-    if (conf->n_redis == SVW_MAX_REDIS) {
-        return "more than 16 servers";
-    }
 
-    conf->redis[conf->n_redis] = strdup(value);
-    if (conf->redis[conf->n_redis] == NULL) {
-        return "out of memory";
-    }
+const char *
+svw_conf_set_notify(void *base, const svw_conf_key_t *key, const char *value)
+{
+    svw_conf_t  *conf;
+    const char  *wrong;
 
-    conf->n_redis++;
+    (void) key;
+    conf = base;
+    wrong = svw_http_url(value);
 
-    return NULL;
+    return wrong != NULL ? wrong
+           : svw_conf_add(conf->notify_url, &conf->n_notify, SVW_MAX_NOTIFY, value, "this URL is given twice", "more than 4 URLs");
 }
 
 
@@ -242,6 +244,34 @@ svw_conf_trim(char *text)
     }
 
     return text;
+}
+
+
+/* a setting that may be given several times */
+static const char *
+svw_conf_add(char **list, unsigned *n, unsigned most, const char *value, const char *twice, const char *many)
+{
+    unsigned  i;
+
+    for (i = 0; i < *n; i++) {
+        if (strcmp(list[i], value) == 0) {
+            return twice;
+        }
+    }
+
+    if (*n == most) {
+        return many;
+    }
+
+    list[*n] = strdup(value);
+
+    if (list[*n] == NULL) {
+        return "out of memory";
+    }
+
+    ++*n;
+
+    return NULL;
 }
 
 

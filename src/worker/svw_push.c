@@ -3,13 +3,11 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 
 #define SVW_PUSH_EVENTS      1000       /* a document has so many events or bytes at most, but one event always */
 #define SVW_PUSH_BYTES       (2 * 1024 * 1024)
 #define SVW_PUSH_WAIT_MAX    (5 * 60 * 1000)
-#define SVW_PUSH_ASKED_MAX   (60 * 60 * 1000)   /* of what a receiver asks for */
 #define SVW_PUSH_REFUSED     60         /* push_intervals until it is tried again */
 #define SVW_PUSH_TELL        5000
 
@@ -33,8 +31,7 @@ static int svw_push_document(svw_push_t *push, char **text, size_t *len, int *ev
 static svw_push_rc_t svw_push_write(svw_push_t *push, int64_t n, int part, const char *text, size_t len, int events);
 static svw_push_rc_t svw_push_pass(svw_push_t *push);
 static svw_push_rc_t svw_push_send(svw_push_t *push, const PGresult *batch);
-static svw_push_rc_t svw_push_answer(svw_push_t *push, const char *key, int64_t attempts, const svw_push_answer_t *answer);
-static int64_t svw_push_backoff(svw_push_t *push, int64_t attempts, const svw_push_answer_t *answer);
+static svw_push_rc_t svw_push_answer(svw_push_t *push, const char *key, int64_t attempts, const svw_http_answer_t *answer);
 static svw_push_rc_t svw_push_db(svw_push_t *push, svw_db_rc_t rc);
 static void svw_push_tell(svw_push_t *push, int now);
 
@@ -55,7 +52,7 @@ svw_push_run(svw_conf_t *conf)
     push = (svw_push_t) { .conf = conf, .held = 1 };
 
     if (svw_push_http_open(&push.http, conf) != 0) {
-        svw_log(SVW_LOG_ERROR, "push_url: %s", push.http.error);
+        svw_log(SVW_LOG_ERROR, "push_url: %s", push.http.http.error);
         return SVW_EXIT_USAGE;
     }
 
@@ -294,7 +291,7 @@ svw_push_send(svw_push_t *push, const PGresult *batch)
     const char          *key;
     unsigned char       *document;
     svw_push_rc_t        rc;
-    svw_push_answer_t    answer;
+    svw_http_answer_t    answer;
 
     key = svw_col(batch, 0, "key");
     document = PQunescapeBytea((const unsigned char *) svw_col(batch, 0, "document"), &len);
@@ -314,7 +311,7 @@ svw_push_send(svw_push_t *push, const PGresult *batch)
 
 
 static svw_push_rc_t
-svw_push_answer(svw_push_t *push, const char *key, int64_t attempts, const svw_push_answer_t *answer)
+svw_push_answer(svw_push_t *push, const char *key, int64_t attempts, const svw_http_answer_t *answer)
 {
     char            wait[24];
     int64_t         ms;
@@ -324,54 +321,24 @@ svw_push_answer(svw_push_t *push, const char *key, int64_t attempts, const svw_p
     params[0] = push->target;
     params[1] = key;
 
-    if (answer->result == SVW_PUSH_TAKEN) {
+    if (answer->result == SVW_HTTP_TAKEN) {
         return svw_push_db(push, svw_db_do(&push->db, "select sv.push_done($1, $2)", 2, params));
     }
 
-    ms = svw_push_backoff(push, attempts, answer);
+    ms = answer->result == SVW_HTTP_REFUSED ? (int64_t) push->conf->push_interval * SVW_PUSH_REFUSED
+         : svw_http_pause(push->conf->push_interval, attempts, SVW_PUSH_WAIT_MAX, answer);
     snprintf(wait, sizeof(wait), "%" PRId64, ms);
     params[2] = answer->error;
-    params[3] = answer->result == SVW_PUSH_REFUSED_BY_IT ? "t" : "f";
+    params[3] = answer->result == SVW_HTTP_REFUSED ? "t" : "f";
     params[4] = wait;
 
     rc = svw_push_db(push, svw_db_do(&push->db, "select sv.push_failed($1, $2, $3, $4, $5)", 5, params));
 
-    svw_log(answer->result == SVW_PUSH_REFUSED_BY_IT ? SVW_LOG_ERROR : SVW_LOG_WARN, "batch %s %s: %s; next try in %" PRId64 " ms",
-            key, answer->result == SVW_PUSH_REFUSED_BY_IT ? "is refused, nothing is sent until it is taken" : "failed",
+    svw_log(answer->result == SVW_HTTP_REFUSED ? SVW_LOG_ERROR : SVW_LOG_WARN, "batch %s %s: %s; next try in %" PRId64 " ms",
+            key, answer->result == SVW_HTTP_REFUSED ? "is refused, nothing is sent until it is taken" : "failed",
             answer->error, ms);
 
     return rc == SVW_PUSH_NEXT ? SVW_PUSH_FAILED : rc;
-}
-
-
-/* doubling, a random half of it, so that many senders do not come back together */
-static int64_t
-svw_push_backoff(svw_push_t *push, int64_t attempts, const svw_push_answer_t *answer)
-{
-    int64_t   ms;
-    uint32_t  chance;
-
-    if (answer->result == SVW_PUSH_REFUSED_BY_IT) {
-        return (int64_t) push->conf->push_interval * SVW_PUSH_REFUSED;
-    }
-
-    ms = (int64_t) push->conf->push_interval << (attempts < 20 ? attempts : 20);
-
-    if (ms > SVW_PUSH_WAIT_MAX) {
-        ms = SVW_PUSH_WAIT_MAX;
-    }
-
-    if (getrandom(&chance, sizeof(chance), 0) != sizeof(chance)) {
-        chance = 0;
-    }
-
-    ms = ms / 2 + chance % (ms / 2 + 1);
-
-    if (answer->retry_after_ms > ms) {
-        ms = answer->retry_after_ms < SVW_PUSH_ASKED_MAX ? answer->retry_after_ms : SVW_PUSH_ASKED_MAX;
-    }
-
-    return ms;
 }
 
 

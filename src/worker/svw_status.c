@@ -148,6 +148,13 @@ svw_status_print(const json_t *status)
                svw_int_of(value, "sent"), svw_int_of(value, "behind"));
     }
 
+    object = json_object_get(status, "notify");
+
+    json_array_foreach(object, i, value) {
+        printf("notify        %s: %" PRId64 " sent, %" PRId64 " wait, %" PRId64 " cases held\n", svw_text_of(value, "target"),
+               svw_int_of(value, "sent"), svw_int_of(value, "waiting"), svw_int_of(value, "held"));
+    }
+
     object = json_object_get(status, "figures");
 
     json_object_foreach(object, name, value) {

@@ -8,7 +8,9 @@ package Test::SerialVerify::Receiver;
 #   lost       taken, and the answer never arrives
 #   hang       taken when the mode changes, not before
 #   endless    taken, and the answer's body has no end
+#   late       taken, answered after half a second
 #   random     any of ok, 503, 429, lost, reset
+#   for WORD MODE    as MODE for a document with this word, else taken
 
 use strict;
 use warnings;
@@ -22,9 +24,9 @@ use Time::HiRes qw(sleep);
 
 
 sub start {
-    my ($class, $sv) = @_;
+    my ($class, $sv, $name) = @_;
 
-    my $self = bless {dir => $sv->directory('receiver'), owner => $$, port => $sv->port}, $class;
+    my $self = bless {dir => $sv->directory($name // 'receiver'), owner => $$, port => $sv->port}, $class;
 
     $self->mode('ok');
 
@@ -101,6 +103,10 @@ sub serve {
     my $mode   = $self->mode;
     my $id     = "$$." . rand;
 
+    if ($mode =~ /^for (\S+) (.*)/) {
+        $mode = index($body, $1) >= 0 ? $2 : 'ok';
+    }
+
     if (!-e "$self->{dir}/$sha") {
         open(my $fh, '>:raw', "$self->{dir}/$sha.$$") or die "body: $!";
         print {$fh} $body;
@@ -111,8 +117,13 @@ sub serve {
     $self->note(what => 'begin', id => $id, line => $line, header => \%header, sha => $sha);
 
     while ($mode eq 'hang') {
-        last if $self->mode ne 'hang';
+        last if $self->mode !~ /hang$/;
         sleep 0.01;
+    }
+
+    if ($mode eq 'late') {
+        sleep 0.5;
+        $mode = 'ok';
     }
 
     $mode = 'ok' if $mode eq 'hang';
@@ -160,6 +171,14 @@ sub taken {
 
     return map { @{decode_json(Test::SerialVerify::slurp("$self->{dir}/$_->{sha}"))->{epcisBody}{eventList}} }
         grep { $_->{taken} } $self->ended($from);
+}
+
+
+# The documents that were taken, in the order in which they were.
+sub bodies {
+    my ($self, $from) = @_;
+
+    return map { decode_json(Test::SerialVerify::slurp("$self->{dir}/$_->{sha}")) } grep { $_->{taken} } $self->ended($from);
 }
 
 
