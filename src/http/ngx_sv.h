@@ -430,6 +430,7 @@ extern const ngx_msec_t  ngx_sv_stats_bounds[NGX_SV_BUCKETS - 1];
 ngx_int_t ngx_sv_stats_zone(ngx_conf_t *cf, ngx_sv_main_conf_t *conf);
 ngx_sv_stats_t *ngx_sv_stats(ngx_sv_main_conf_t *conf);
 void ngx_sv_count(ngx_sv_counter_e counter);
+off_t ngx_sv_stats_spool(ngx_sv_main_conf_t *conf);         /* bytes */
 void ngx_sv_count_n(ngx_sv_counter_e counter, ngx_uint_t n);
 void ngx_sv_count_reason(sv_reason_t reason);
 void ngx_sv_count_outcome(const sv_outcome_t *outcome);

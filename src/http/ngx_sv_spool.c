@@ -28,7 +28,6 @@ struct ngx_sv_spool_s {
     ngx_uint_t            n_writing;
     ngx_thread_task_t     task;
     sv_spool_writer_t     writer;
-    off_t                 queued;           /* bytes that the queue will take */
     ngx_uint_t            ticks;            /* since a segment was handed over */
     unsigned              busy:1;           /* the thread has the writer */
     unsigned              failing:1;        /* and it was told */
@@ -42,7 +41,7 @@ static void ngx_sv_spool_thread(void *data, ngx_log_t *log);
 static void ngx_sv_spool_written(ngx_event_t *ev);
 static void ngx_sv_spool_settle(ngx_sv_spool_t *spool);
 static void ngx_sv_spool_tell(ngx_sv_spool_t *spool);
-static off_t ngx_sv_spool_bytes(const ngx_sv_block_t *block);
+static ngx_atomic_int_t ngx_sv_spool_bytes(const ngx_sv_block_t *block);
 static void ngx_sv_spool_tick(void *data);
 
 
@@ -86,11 +85,15 @@ ngx_sv_spool_create(ngx_sv_events_t *events)
 void
 ngx_sv_spool_add(ngx_sv_spool_t *spool, ngx_sv_block_t *block)
 {
-    off_t  bytes;
+    ngx_atomic_t      *used;
+    ngx_atomic_int_t   bytes;
 
-    bytes = (off_t) ngx_sv_stats(spool->events->conf)->spool_bytes + spool->queued;
+    used = &ngx_sv_stats(spool->events->conf)->spool_bytes;
+    bytes = ngx_sv_spool_bytes(block);
 
-    if (bytes + ngx_sv_spool_bytes(block) > spool->events->conf->spool_limit) {
+    /* its room is taken now: other processes do the same */
+    if ((ngx_atomic_int_t) ngx_atomic_fetch_add(used, bytes) + bytes > spool->events->conf->spool_limit) {
+        (void) ngx_atomic_fetch_add(used, -bytes);
         ngx_sv_count_n(NGX_SV_EVENT_SPOOL_FULL, block->n);
         ngx_sv_block_free(block);
 
@@ -104,7 +107,6 @@ ngx_sv_spool_add(ngx_sv_spool_t *spool, ngx_sv_block_t *block)
     }
 
     spool->full = 0;
-    spool->queued += ngx_sv_spool_bytes(block);
     ngx_queue_insert_tail(&spool->queue, &block->link);
 
     if (!spool->busy && !spool->events->ending) {
@@ -191,15 +193,14 @@ ngx_sv_spool_settle(ngx_sv_spool_t *spool)
 
     for (i = 0; i < spool->n_writing; i++) {
         block = spool->writing[i];
-        spool->queued -= ngx_sv_spool_bytes(block);
 
         if (i < spool->writer.written) {
             ngx_sv_count_n(NGX_SV_EVENT_SPOOLED, block->n);
-            (void) ngx_atomic_fetch_add(&ngx_sv_stats(spool->events->conf)->spool_bytes,
-                                        (ngx_atomic_int_t) ngx_sv_spool_bytes(block));
 
         } else {
             ngx_sv_count_n(NGX_SV_EVENT_SPOOL_FAILED, block->n);
+            (void) ngx_atomic_fetch_add(&ngx_sv_stats(spool->events->conf)->spool_bytes,
+                                        -ngx_sv_spool_bytes(block));
         }
 
         ngx_sv_block_free(block);
@@ -227,10 +228,10 @@ ngx_sv_spool_tell(ngx_sv_spool_t *spool)
 }
 
 
-static off_t
+static ngx_atomic_int_t
 ngx_sv_spool_bytes(const ngx_sv_block_t *block)
 {
-    return (off_t) (SV_SPOOL_HEAD + block->len);
+    return (ngx_atomic_int_t) (SV_SPOOL_HEAD + block->len);
 }
 
 

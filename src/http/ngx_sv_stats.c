@@ -73,6 +73,18 @@ ngx_sv_count_n(ngx_sv_counter_e counter, ngx_uint_t n)
 }
 
 
+/* Scans put right what processes add up: between the two it may be below nothing. */
+off_t
+ngx_sv_stats_spool(ngx_sv_main_conf_t *conf)
+{
+    ngx_atomic_int_t  bytes;
+
+    bytes = (ngx_atomic_int_t) ngx_sv_stats(conf)->spool_bytes;
+
+    return bytes > 0 ? (off_t) bytes : 0;
+}
+
+
 void
 ngx_sv_count_reason(sv_reason_t reason)
 {

@@ -152,7 +152,7 @@ ngx_sv_status_events(sv_json_t *json, ngx_sv_worker_t *worker, const ngx_sv_sum_
 
     sv_json_object(json, "spool");
     sv_json_bool(json, "configured", worker->conf->spool != NULL);
-    sv_json_number(json, "bytes", (int64_t) ngx_sv_stats(worker->conf)->spool_bytes);
+    sv_json_number(json, "bytes", (int64_t) ngx_sv_stats_spool(worker->conf));
 
     if (worker->conf->spool != NULL) {
         sv_json_number(json, "limit_bytes", (int64_t) worker->conf->spool_limit);
@@ -404,8 +404,8 @@ ngx_sv_metrics_gauges(u_char *p, u_char *last, ngx_sv_worker_t *worker)
                  sum.operations);
     ngx_sv_gauge("serial_verify_event_blocks_in_flight", "Blocks of scan events neither answered for nor written",
                  "%ui", sum.event_blocks);
-    ngx_sv_gauge("serial_verify_spool_bytes", "Scan events that wait in the spool", "%uA",
-                 ngx_sv_stats(worker->conf)->spool_bytes);
+    ngx_sv_gauge("serial_verify_spool_bytes", "Scan events that wait in the spool", "%O",
+                 ngx_sv_stats_spool(worker->conf));
     ngx_sv_gauge("serial_verify_reference_age_seconds", "Age of the reference data", "%.3f",
                  (double) ngx_sv_refdata_age(worker->refdata) / 1000);
     ngx_sv_gauge("serial_verify_reference_stale", "1: too old, unreadable or too large", "%ui",

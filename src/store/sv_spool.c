@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -20,6 +21,9 @@
 #define SV_FNV_PRIME     16777619u
 
 
+#ifdef SV_FAILPOINTS
+static void sv_spool_hang(const sv_spool_writer_t *writer);
+#endif
 static int sv_spool_open(sv_spool_writer_t *writer);
 static int sv_spool_append(sv_spool_writer_t *writer, unsigned i);
 static void sv_spool_take_back(sv_spool_writer_t *writer, off_t size);
@@ -44,6 +48,10 @@ void
 sv_spool_write(sv_spool_writer_t *writer)
 {
     off_t  before;
+
+#ifdef SV_FAILPOINTS
+    sv_spool_hang(writer);
+#endif
 
     writer->written = 0;
     writer->error = 0;
@@ -479,3 +487,19 @@ sv_spool_release(sv_spool_reader_t *reader)
         sv_spool_close(&reader->lock);
     }
 }
+
+
+#ifdef SV_FAILPOINTS
+
+/* test builds: a disk that answers nothing while there is a file `hang' */
+static void
+sv_spool_hang(const sv_spool_writer_t *writer)
+{
+    char  path[SV_SPOOL_PATH];
+
+    while (sv_spool_path(path, writer->directory, "hang") == 0 && access(path, F_OK) == 0) {
+        (void) poll(NULL, 0, 10);
+    }
+}
+
+#endif
