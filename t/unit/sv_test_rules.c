@@ -36,9 +36,10 @@ sv_rules_final(void *data, const svw_final_t *final)
 
     c = &rules->found[rules->n++];
     *c = (sv_rules_case_t) {
-        .rule = svw_rules_about[final->rule].name, .cause = final->cause, .severity = final->severity, .weight = final->weight,
+        .rule = svw_rules_about[final->rule].name, .severity = final->severity, .weight = final->weight,
         .decided_at = final->decided_at, .n_serials = final->n_serials
     };
+    snprintf(c->cause, sizeof(c->cause), "%s", final->cause);
     snprintf(c->lot, sizeof(c->lot), "%.*s", (int) final->lot.len, final->lot.data);
     sv_rules_spans(c->serials, sizeof(c->serials), final->serials, final->n_serials);
     sv_rules_spans(c->actors, sizeof(c->actors), final->actors, final->n_actors);

@@ -20,7 +20,8 @@
 #define SV_RULES_REFS   256
 
 typedef struct {
-    const char      *rule, *cause;
+    const char      *rule;
+    char             cause[64];
     svw_severity_t   severity;
     svw_weight_t     weight;
     char             lot[64], serials[512], actors[512];        /* parted by blanks */
