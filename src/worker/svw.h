@@ -63,8 +63,9 @@
  *   svw_judge      scans and facts in, findings out: what goes where; its header is the map
  *   svw_evidence   scans in windows (svw_list, svw_hash)     svw_facts   lots, serials, places
  *   svw_class      what a scan is taken for                  svw_explain why a miss is none
- *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead
- *                  svw_rule_mismatch, svw_rule_burst, svw_rule_harvesting (svw_miss: what a miss is)
+ *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead,
+ *                  svw_rule_market, svw_rule_travel, svw_rule_volume, svw_rule_mismatch, svw_rule_burst, svw_rule_harvesting
+ *                  (svw_miss: what a miss is)
  *   svw_said       what was said before                      svw_param   rules and parameters (svw_param.def)
  *   svw_case       findings that are kept: svw_case_final (cases of all of them), svw_case_live (as they come)
  *   svw_resemble   what a scanner or a typist makes of a serial or lot

@@ -1,6 +1,9 @@
 #include "svw_rule.h"
 
 
+#define SVW_DOUBT_LOTS  32               /* so many lots tell enough of a site */
+
+
 static int svw_class_off(const svw_facts_t *facts, const svw_node_t *node);
 static int svw_class_shared(const svw_facts_t *facts, const svw_node_t *node);
 
@@ -58,22 +61,59 @@ svw_reason_miss(unsigned reason)
 }
 
 
+int
+svw_lot_off(const svw_key_t *lot, const char *country)
+{
+    return lot != NULL && lot->lot != NULL && lot->lot->marketed && svw_country_number(country) >= 0
+           && !svw_countries_has(&lot->lot->markets, country);
+}
+
+
+/* By its record, not by what its scans say of themselves: those need no record. */
+int
+svw_site_doubt(const svw_facts_t *facts, const svw_key_t *site)
+{
+    unsigned            i, lots, off;
+    svw_cursor_t        cursor;
+    const svw_key_t    *lot, *seen[SVW_DOUBT_LOTS];
+    const svw_node_t   *node;
+
+    if (site->site == NULL || !site->site->located || svw_country_number(site->site->country) < 0) {
+        return 0;
+    }
+
+    lots = 0;
+    off = 0;
+    node = svw_list_begin(&site->all, &cursor);
+
+    for ( /* void */ ; node != NULL && lots < SVW_DOUBT_LOTS; node = svw_cursor_next(&cursor)) {
+        lot = node->key[SVW_KEY_LOT];
+
+        if (lot == NULL || lot->lot == NULL || !lot->lot->marketed) {
+            continue;
+        }
+
+        for (i = 0; i < lots && seen[i] != lot; i++) { /* void */ }
+
+        if (i == lots) {
+            seen[lots++] = lot;
+            off += svw_lot_off(lot, site->site->country);
+        }
+    }
+
+    return off >= svw_param(facts->params, SVW_P_PLACE_LOTS) && off * 100.0 >= lots * svw_param(facts->params, SVW_P_PLACE_SHARE);
+}
+
+
 /* An exported pack is where it was sent; nothing is outside of markets that nobody knows. */
 static int
 svw_class_off(const svw_facts_t *facts, const svw_node_t *node)
 {
-    svw_place_t       place;
-    const svw_key_t  *lot;
-
-    lot = node->key[SVW_KEY_LOT];
-
-    if (lot == NULL || lot->lot == NULL || !lot->lot->marketed || node->reason == SV_REASON_EXPORTED) {
+    if (node->reason == SV_REASON_EXPORTED) {
         return 0;
     }
 
-    place = svw_facts_place(facts, node);
-
-    return svw_country_number(place.country) >= 0 && !svw_countries_has(&lot->lot->markets, place.country);
+    return svw_lot_off(node->key[SVW_KEY_LOT], svw_facts_place(facts, node).country);
 }
 
 

@@ -185,6 +185,10 @@ svw_evidence_add(svw_evidence_t *evidence, const svw_judge_scan_t *scan)
         if (node->key[i] != NULL && svw_list_add(&node->key[i]->all, node) != 0) {
             return NULL;
         }
+
+        if (node->key[i] != NULL) {
+            node->key[i]->consumers += svw_node_consumer(node);
+        }
     }
 
     return node;
@@ -201,6 +205,7 @@ svw_evidence_lot(svw_evidence_t *evidence, svw_node_t *node, svw_key_t *lot)
     }
 
     node->key[SVW_KEY_LOT] = lot;
+    lot->consumers += svw_node_consumer(node);
 
     if (svw_list_add(&lot->all, node) != 0) {
         return -1;
@@ -258,6 +263,7 @@ svw_evidence_drop(svw_evidence_t *evidence, svw_node_t *node)
     for (i = 0; i < SVW_KEYS; i++) {
         if (node->key[i] != NULL) {
             svw_list_remove(&node->key[i]->all, node);
+            node->key[i]->consumers -= svw_node_consumer(node);
         }
     }
 

@@ -70,6 +70,7 @@ struct svw_key_s {
     };
     int64_t       from_ms, to_ms;       /* what changed since it was looked at */
     uint32_t      since;                /* how many scans */
+    uint32_t      consumers;            /* scans of these, in `all' */
     uint32_t      held;                 /* by scans that name it as `before' */
     uint8_t       kind;
     uint8_t       dirty;

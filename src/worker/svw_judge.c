@@ -5,8 +5,8 @@
 #include <stdlib.h>
 
 
-#define SVW_EAGER  128                  /* so many scans are looked at each time */
-#define SVW_LAZY   16                   /* more: when a 16th of them is new */
+#define SVW_EAGER  128                  /* so many scans are looked at each time; see svw_judge_due */
+#define SVW_ECHOES 64                   /* misses before a scan, and after it, that it may explain */
 
 
 struct svw_judge_s {
@@ -31,9 +31,11 @@ static void svw_judge_classify_all(svw_judge_t *judge, const svw_list_t *list, i
 static void svw_judge_neighbours(svw_judge_t *judge, const svw_node_t *node);
 static void svw_judge_explain(svw_judge_t *judge, svw_node_t *node);
 static void svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node);
+static void svw_judge_echo(svw_judge_t *judge, svw_node_t *miss, const svw_node_t *right);
 static void svw_judge_commissioned(svw_judge_t *judge, svw_key_t *lot, uint64_t gtin, sv_span_t serial);
 static int svw_judge_look(svw_judge_t *judge);
 static void svw_judge_key(svw_judge_t *judge, svw_key_t *key);
+static int svw_judge_site(svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row);
 static int svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row, int64_t gap);
 static int svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, size_t n);
@@ -399,7 +401,7 @@ svw_judge_explain(svw_judge_t *judge, svw_node_t *node)
 }
 
 
-/* The right scan explains the wrong ones around it, of its site or session. */
+/* The right scan explains the wrong ones around it, of its site or session: those nearest in time. */
 static void
 svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
 {
@@ -407,7 +409,7 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
     int64_t        within;
     svw_key_t     *actor;
     svw_node_t    *miss;
-    svw_cursor_t   cursor;
+    svw_cursor_t   cursor, back;
 
     actor = svw_node_actor(node);
 
@@ -416,12 +418,26 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
     }
 
     within = svw_param_ms(judge->params, SVW_P_ECHO_WITHIN);
-    miss = svw_list_seek(&actor->notable, node->time_ms - within, &cursor);
+    miss = svw_list_seek(&actor->notable, node->time_ms, &cursor);
+    back = cursor;
 
-    for (n = 0; miss != NULL && miss->time_ms <= node->time_ms + within && n < 1024; miss = svw_cursor_next(&cursor), n++) {
-        if (miss->class & SVW_MISS && miss->gtin == node->gtin) {
-            svw_judge_explain(judge, miss);
-        }
+    for (n = 0; miss != NULL && miss->time_ms <= node->time_ms + within && n < SVW_ECHOES; miss = svw_cursor_next(&cursor), n++) {
+        svw_judge_echo(judge, miss, node);
+    }
+
+    miss = svw_cursor_prev(&back);
+
+    for (n = 0; miss != NULL && miss->time_ms >= node->time_ms - within && n < SVW_ECHOES; miss = svw_cursor_prev(&back), n++) {
+        svw_judge_echo(judge, miss, node);
+    }
+}
+
+
+static void
+svw_judge_echo(svw_judge_t *judge, svw_node_t *miss, const svw_node_t *right)
+{
+    if (miss->class & SVW_MISS && miss->gtin == right->gtin && miss->why == SVW_WHY_NONE) {
+        svw_judge_explain(judge, miss);
     }
 }
 
@@ -493,7 +509,9 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
     unsigned               i;
     const svw_rule_row_t  *row;
 
-    for (i = 0, all = 1; i < svw_rule_rows_n; i++) {
+    all = key->kind != SVW_KEY_SITE || svw_judge_site(judge, key);
+
+    for (i = 0; i < svw_rule_rows_n; i++) {
         row = &svw_rule_rows[i];
 
         if (row->kind == key->kind && svw_rule_enabled(judge->params, row->rule) && (!row->notable || row->any || key->noted)) {
@@ -509,6 +527,31 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
     } else {
         svw_judge_dirty(judge, key);
     }
+}
+
+
+/* Whether its location record is believed changes what all its scans are. */
+static int
+svw_judge_site(svw_judge_t *judge, svw_key_t *key)
+{
+    unsigned  doubt;
+
+    if (key->site == NULL) {
+        return 1;
+    }
+
+    if (!svw_judge_due(judge, key, key->all.n)) {
+        return 0;
+    }
+
+    doubt = svw_site_doubt(&judge->facts, key);
+
+    if (doubt != key->site->doubt) {
+        key->site->doubt = doubt;
+        svw_judge_classify_all(judge, &key->all, 1);
+    }
+
+    return 1;
 }
 
 
@@ -605,10 +648,18 @@ svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row,
 }
 
 
+/*
+ * Few scans are looked at each time, more when a 16th of them is new, many when a
+ * quarter is, or as many again: all in all a scan is looked at some dozens of times.
+ */
 static int
 svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, size_t n)
 {
-    return n <= SVW_EAGER || judge->settling || (size_t) key->since * SVW_LAZY >= n;
+    unsigned  share;
+
+    share = n <= 4096 ? 16 : n <= 65536 ? 4 : 1;
+
+    return n <= SVW_EAGER || judge->settling || (size_t) key->since * share >= n;
 }
 
 

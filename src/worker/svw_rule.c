@@ -13,6 +13,10 @@ const svw_rule_row_t  svw_rule_rows[] = {
     { SVW_RULE_SITE_BURST,              SVW_KEY_SITE,   1, 0, 0, SVW_P_SITE_BURST_APART, svw_rule_site_burst },
     { SVW_RULE_HARVESTING,              SVW_KEY_CLIENT, 0, 0, 0, SVW_P_MAX, svw_rule_harvesting },
     { SVW_RULE_HARVESTING,              SVW_KEY_SITE,   1, 1, 0, SVW_P_SITE_BURST_APART, svw_rule_harvesting },
+    { SVW_RULE_OFF_MARKET,              SVW_KEY_LOT,    1, 1, 0, SVW_P_MAX, svw_rule_market },
+    { SVW_RULE_OFF_MARKET,              SVW_KEY_SITE,   0, 0, 0, SVW_P_MAX, svw_rule_market_site },
+    { SVW_RULE_IMPOSSIBLE_TRAVEL,       SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_travel },
+    { SVW_RULE_SCAN_VOLUME,             SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_volume },
 };
 
 const unsigned  svw_rule_rows_n = sizeof(svw_rule_rows) / sizeof(svw_rule_rows[0]);

@@ -82,6 +82,18 @@ int svw_reason_dead(unsigned reason);           /* destroyed, stolen, exported, 
 int svw_reason_inactive(unsigned reason);       /* these, supplied, free sample, locked, checked out */
 int svw_reason_miss(unsigned reason);           /* not as commissioned */
 
+/* Nearly all that a site scans is outside its markets: its location record is wrong. */
+int svw_site_doubt(const svw_facts_t *facts, const svw_key_t *site);
+
+/* The lot is not for the country. */
+int svw_lot_off(const svw_key_t *lot, const char *country);
+
+/* Two scans that nobody can have made with one pack: it would have to be faster than a plane. */
+int svw_travel_hop(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b);
+
+/* The places are apart: further than their accuracy leaves open, or in two countries. */
+int svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b);
+
 /* why a miss is none, svw_explain.c */
 svw_why_t svw_explain(const svw_facts_t *facts, const svw_node_t *node);
 
@@ -92,6 +104,10 @@ int svw_explains(const svw_node_t *node);
     SVW_FIND(svw_rule_supply)                                                  \
     SVW_FIND(svw_rule_dead)                                                    \
     SVW_FIND(svw_rule_dead_lot)                                                \
+    SVW_FIND(svw_rule_market)                                                  \
+    SVW_FIND(svw_rule_market_site)                                             \
+    SVW_FIND(svw_rule_travel)                                                  \
+    SVW_FIND(svw_rule_volume)                                                  \
     SVW_FIND(svw_rule_commissioning)                                           \
     SVW_FIND(svw_rule_mismatch)                                                \
     SVW_FIND(svw_rule_mismatch_serial)                                         \
