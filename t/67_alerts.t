@@ -515,4 +515,47 @@ subtest 'closures in bulk' => sub {
     is(join(' ', sort { $a <=> $b } map { $_->{json}{closed} // -1 } @raced), '0 40', 'each case is closed once');
 };
 
+
+# The judge writes cases while reviewers change the same: both get through, nothing is lost.
+subtest 'beside the judge' => sub {
+    my $found = sub {
+        my ($id, $scans) = @_;
+        return {id => $id, gtin => $gtin, rule => 'impossible_travel', severity => 'high', weight => 'asks', cause => 'clone', lot => 'LOT1', countries => {IT => 1},
+            first => 1_795_000_000_000, last => 1_795_000_000_000, findings => [{id => $id =~ s/^./f/r, rule => 'impossible_travel', severity => 'high', weight => 'asks',
+                cause => 'clone', lot => 'LOT1', serials => ['S1'], actors => ['9506000100012'], keys => ["k$id"], scans => $scans, first => 1_795_000_000_000,
+                last => 1_795_000_000_000, withdrawn => JSON::PP::false(), detail => {}}]};
+    };
+    my $judge = sub { my ($dbh, @cases) = @_; return $dbh->do('select sv.case_apply(?)', undef, Test::SerialVerify::HTTP::encode(\@cases)) };
+    my @id = map { Test::SerialVerify::Cases::uuid($_) =~ s/^./0/r } 1 .. 20;
+
+    $judge->($sv->dbh, map { $found->($_, [1]) } @id);
+    is(ask('acme', 'GET', "/alerts/$id[0]")->{json}{findings}[0]{scans}, 1, 'what the judge said');
+    is(patch('reviewer', $id[0], {status => 'closed', reason => 'falsified'})->{status}, 200, 'closed');
+    $judge->($sv->dbh, $found->($id[0], [1, 2]));
+    is(ask('acme', 'GET', "/alerts/$id[0]")->{json}{status}, 'reopened', 'new evidence reopens it');
+
+    my $pid = fork // die "fork: $!";
+
+    if ($pid == 0) {
+        my $dbh = $sv->new_dbh;
+        my $failed = 0;
+        for my $round (3 .. 60) {
+            eval { $judge->($dbh, map { $found->($_, [1 .. $round]) } $round % 2 ? @id : reverse @id); 1 } or $failed++;
+        }
+        POSIX::_exit($failed);
+    }
+
+    my ($notes, @status) = (0);
+    for my $round (1 .. 15) {
+        my @answers = $sv->parallel((map { ['PATCH', "/alerts/$id[$_]", key => $who{$_ % 2 ? 'reviewer' : 'second'}{key}, headers => {'If-Match' => '*'}, body => {note => "$round $_"}] } 0 .. 9),
+            ['POST', '/alerts/close', key => $who{acme}{key}, body => {reason => 'test', cases => [seen(@id)]}]);
+        push @status, map { $_->{status} } @answers;
+    }
+    waitpid $pid, 0;
+    is($?, 0, 'the judge was never refused');
+    is(join(' ', grep { $_ != 200 } @status), '', 'nor a reviewer');
+    is($sv->sql(q{select count(*) from sv.case_event where kind = 'note' and detail ->> 'note' ~ '^\d+ \d$'}), 150, 'all notes are there');
+    is($sv->sql(q{select count(*) from sv.case c where c.version <> (select count(*) from sv.case_event e where e.gtin = c.gtin and e.case_id = c.case_id)}), 0, 'every change is told');
+};
+
 $sv->done_testing;
