@@ -250,7 +250,8 @@ as $$
   from (values
     (p_filter.status is null, 'c.status <> ''merged'''),
     (p_filter.status is not null, 'c.status = any (($1).status)'),
-    (p_filter.asks is not null, 'sv.case_asks(c.gtin, c.case_id) = ($1).asks'),
+    (p_filter.asks is not null, case when not p_filter.asks then 'not ' else '' end
+      || 'exists (select from sv.case_finding f where f.gtin = c.gtin and f.case_id = c.case_id and f.weight = ''asks'' and not f.withdrawn)'),
     (p_filter.proposed is not null, 'c.proposed = ($1).proposed'),
     (p_filter.muted is not null, '(coalesce(c.muted_until, ''-infinity'') > ($1).now) = ($1).muted'),
     (p_filter.severity is not null, 'c.severity >= ($1).severity'),
@@ -261,8 +262,8 @@ as $$
     (p_filter.cause is not null, 'position(lower(($1).cause) in lower(c.cause)) > 0'),
     (p_filter.rule is not null, 'exists (select from sv.case_finding f where f.gtin = c.gtin and f.case_id = c.case_id and f.rule = ($1).rule)'),
     (p_filter.lot is not null, '(c.lot = ($1).lot or exists (select from sv.case_finding f where f.gtin = c.gtin and f.case_id = c.case_id and f.lot = ($1).lot))'),
-    (p_filter.serial is not null, 'exists (select from sv.case_finding f where f.gtin = c.gtin and f.case_id = c.case_id and ($1).serial = any (f.serials))'),
-    (p_filter.actor is not null, 'exists (select from sv.case_finding f where f.gtin = c.gtin and f.case_id = c.case_id and ($1).actor = any (f.actors))'),
+    (p_filter.serial is not null, 'c.case_id = any (array (select f.case_id from sv.case_finding f where f.gtin = ($1).gtin and ($1).serial = any (f.serials)))'),
+    (p_filter.actor is not null, 'c.case_id = any (array (select f.case_id from sv.case_finding f where ($1).actor = any (f.actors)))'),
     (p_company <> '', 'exists (select from sv.product p where p.gtin = c.gtin and p.company = $2)')
   ) as w (wanted, condition)
   where w.wanted
@@ -272,7 +273,6 @@ $$;
 create function sv.case_asks(p_gtin bigint, p_case_id uuid)
 returns boolean
 language sql stable
-set search_path = pg_catalog, pg_temp
 as $$
   select exists (
     select from sv.case_finding f
@@ -282,7 +282,6 @@ $$;
 create function sv.alert_json(p_case sv.case)
 returns jsonb
 language sql stable
-set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_strip_nulls(jsonb_build_object(
     'id', p_case.case_id,
@@ -495,7 +494,6 @@ $$;
 create function sv.alert_scan_json(p_gtin bigint, p_at timestamptz, p_gateway text, p_boot bigint, p_seq bigint, p_case sv.case)
 returns jsonb
 language sql stable
-set search_path = pg_catalog, pg_temp
 as $$
   select jsonb_strip_nulls(jsonb_build_object(
     'n', s.n, 'at', sv.out_time(coalesce(s.occurred_at, s.at)), 'recorded_at', sv.out_time(case when s.occurred_at is not null then s.at end),
