@@ -51,19 +51,21 @@ sub clone {
     my ($incident, $params, $events) = @_;
 
     my $first = supplied_again($incident, $params, $events);
-    my (%session, %day, @by_time);
+    my (%session, @seen);
 
     for my $event (grep { !is_professional($_) && $_->{type} eq 'scan' } @{$events}) {
         last if defined $first && $event->{line} > $first;
         next if $session{$event->{session}}++;
 
-        push @by_time, $event;
-        $day{int $event->{ms} / 86_400_000} = 1;
-        next if @by_time < $params->{decide_sessions} || keys %day < 3;
+        push @seen, $event;
+        my @by_time = sort { $a->{ms} <=> $b->{ms} || $a->{line} <=> $b->{line} } @seen;
+
+        # what goes round the world does so within two days
+        next if @by_time < $params->{decide_sessions} || $by_time[-1]{ms} - $by_time[0]{ms} < 3 * 86_400_000;
 
         my ($switches, $last) = (0, undef);
 
-        for my $seen (sort { $a->{ms} <=> $b->{ms} || $a->{line} <=> $b->{line} } @by_time) {
+        for my $seen (@by_time) {
             $switches++ if defined $last && $last ne $seen->{country};
             $last = $seen->{country};
         }
