@@ -316,7 +316,8 @@ begin
 
   return query
   with told as materialized (
-    select c.n as place, a.*
+    -- a time that was refused is none
+    select c.n as place, a.*, case when a.reason <> 'occurred_at_invalid' then a.occurred_at end as happened_at
     from sv.audit_chain c
       join sv.audit a on a.gtin = c.gtin and a.at = c.at and a.audit_id = c.audit_id
     where c.n > v_judge.chain_n and c.n <= v_last
@@ -328,13 +329,13 @@ begin
     from told t
       left join lateral (
         select j.*
-        from sv.judge_pack(t.gtin, t.serial, t.lot, t.reason, coalesce(t.occurred_at, t.at)) j
+        from sv.judge_pack(t.gtin, t.serial, t.lot, t.reason, coalesce(t.happened_at, t.at)) j
         where t.kind = 'operation'
       ) k on true
   ), kept as (
     insert into sv.scan (gtin, at, gateway, boot, seq, n, occurred_at, serial, lot, expiry, operation, of, location_id, entry_mode,
       reason, alert_id, request_id, hint, before_id, pack_lot)
-    select m.gtin, m.at, '', 0, m.place, m.scan_n, m.occurred_at, m.serial, m.lot, to_char(m.expiry, 'YYMMDD'), m.operation, m.of,
+    select m.gtin, m.at, '', 0, m.place, m.scan_n, m.happened_at, m.serial, m.lot, to_char(m.expiry, 'YYMMDD'), m.operation, m.of,
       m.location_id, m.entry_mode, m.reason, m.alert_id, m.request_id, m.hint, m.before_id, case when m.lot is null then m.pack_lot end
     from met m
     where m.kind = 'operation'
@@ -343,7 +344,7 @@ begin
     set chain_n = v_last, scan_n = v_judge.scan_n + (select count(*) from met m where m.kind = 'operation')
     where j.holder = p_holder
   )
-  select m.scan_n, m.kind, m.operation, m.of, m.gtin, sv.ms(m.at), sv.ms(m.occurred_at), m.serial, m.lot,
+  select m.scan_n, m.kind, m.operation, m.of, m.gtin, sv.ms(m.at), sv.ms(m.happened_at), m.serial, m.lot,
     to_char(m.expiry, 'YYMMDD'), m.location_id, m.entry_mode, m.reason, m.hint, m.pack_lot,
     to_char(m.pack_expiry, 'YYMMDD'), sv.ms(m.pack_at), m.before_id
   from met m

@@ -6,7 +6,8 @@
 
 
 #define SVW_CONSUME_IDLE    100         /* ms between two looks when nothing came */
-#define SVW_CONSUME_WAIT    500         /* .. when another worker judges */
+#define SVW_CONSUME_WAIT    500         /* .. when another worker judges, and after a failure; after more of them longer */
+#define SVW_CONSUME_LONGEST 8
 #define SVW_CONSUME_FACTS   1000        /* ms between two looks for locations and markets that changed */
 #define SVW_CONSUME_SETTLE  3000        /* ms until all is said that is to be said, however much comes */
 #define SVW_CONSUME_PARAMS  5000
@@ -28,15 +29,16 @@ static void svw_consume_leave(svw_consume_t *consume);
 int
 svw_consume_run(svw_conf_t *conf)
 {
-    unsigned        i;
-    svw_consume_t   consume;
+    unsigned           i;
+    svw_consume_t      consume;
+    svw_consume_rc_t   rc;
 
     static const unsigned  pauses[] = {
         [SVW_CONSUME_BUSY] = 0, [SVW_CONSUME_NOTHING] = SVW_CONSUME_IDLE, [SVW_CONSUME_ELSEWHERE] = SVW_CONSUME_WAIT,
         [SVW_CONSUME_FAILED] = SVW_CONSUME_WAIT
     };
 
-    consume = (svw_consume_t) { .conf = conf };
+    consume = (svw_consume_t) { .conf = conf, .held = -1 };
     svw_uuid(consume.holder);
     svw_db_init(&consume.db, conf->postgres, "serial-verify-worker consume");
 
@@ -48,7 +50,9 @@ svw_consume_run(svw_conf_t *conf)
     }
 
     while (svw_db_ensure(&consume.db) == 0) {
-        i = pauses[svw_consume_round(&consume)];
+        rc = svw_consume_round(&consume);
+        consume.failures = rc != SVW_CONSUME_FAILED ? 0 : consume.failures < SVW_CONSUME_LONGEST ? consume.failures + 1 : consume.failures;
+        i = pauses[rc] * (consume.failures > 0 ? consume.failures : 1);
         svw_consume_tell(&consume);
 
         if (i > 0) {
@@ -333,7 +337,7 @@ svw_consume_tell(svw_consume_t *consume)
 
     now = svw_now_ms();
 
-    if (!consume->held || consume->judge == NULL || (consume->told != 0 && now - consume->told < SVW_CONSUME_TELL)
+    if (consume->held != 1 || consume->judge == NULL || (consume->told != 0 && now - consume->told < SVW_CONSUME_TELL)
         || consume->db.pg == NULL || PQstatus(consume->db.pg) != CONNECTION_OK)
     {
         return;
@@ -356,7 +360,7 @@ svw_consume_leave(svw_consume_t *consume)
     unsigned           i;
     const char *const  params[] = { consume->holder };
 
-    if (consume->held && consume->db.pg != NULL && PQstatus(consume->db.pg) == CONNECTION_OK) {
+    if (consume->held == 1 && consume->db.pg != NULL && PQstatus(consume->db.pg) == CONNECTION_OK) {
         (void) svw_db_do(&consume->db, "select sv.judge_leave($1)", 1, params);
     }
 

@@ -71,9 +71,10 @@ typedef struct {
     svw_conf_t           *conf;
     svw_db_t              db;
     char                  holder[37];
-    unsigned              held:1;       /* the lease, as far as the log was told */
+    int                   held;         /* the lease, as far as the log was told; -1: nothing yet */
     unsigned              fed:1;        /* the judge was told something that is not committed */
     unsigned              unsettled:1;  /* it may have more to say of what it was told */
+    unsigned              failures;     /* one after the other */
     int64_t               settled, facts_looked, params_looked;
 
     svw_params_t          params;

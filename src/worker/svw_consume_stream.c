@@ -11,6 +11,7 @@
 #define SVW_STREAM_GROUP  "judge"       /* one group, one consumer: one worker judges at a time */
 #define SVW_STREAM_LOOK   1000          /* ms between two looks for what another process left */
 #define SVW_STREAM_AHEAD  (10 * 60 * 1000)      /* a gateway's clock that is this far ahead is wrong */
+#define SVW_STREAM_LAST   INT64_C(253402300799999)      /* the year 9999 */
 #define SVW_COPY_PIECE    65536
 #define SVW_COPY_ROW      (SVW_COPY_FIXED * 16 + SVW_COPY_FIXED + 2 * SV_EVENT_LINE + 2 * SV_EVENT_GATEWAY)
 
@@ -21,6 +22,7 @@ static redisReply *svw_stream_ask(svw_stream_t *stream, const char *from);
 static void svw_stream_take(svw_consume_t *consume, svw_stream_t *stream);
 static void svw_stream_block(svw_consume_t *consume, const redisReply *fields);
 static int svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t line);
+static int svw_stream_storable(sv_span_t line, const sv_event_t *event);
 static sv_span_t svw_stream_field(const redisReply *fields, char name);
 static int svw_stream_append(svw_stream_t *stream, const char *command);
 static int svw_stream_copy(svw_consume_t *consume);
@@ -240,12 +242,14 @@ svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t
     event = &consume->events[consume->n_events];
     *event = *of;
 
-    if (sv_event_parse(line, &event->event) != 0) {
+    if (sv_event_parse(line, &event->event) != 0 || !svw_stream_storable(line, &event->event)) {
         return -1;
     }
 
     /* it would make the judge forget all that is older */
-    if (event->event.at_ms > (int64_t) time(NULL) * 1000 + SVW_STREAM_AHEAD) {
+    if ((event->event.occurred_ms != 0 ? event->event.occurred_ms : event->event.at_ms)
+        > (int64_t) time(NULL) * 1000 + SVW_STREAM_AHEAD)
+    {
         event->event.silent = 1;
         consume->ahead++;
     }
@@ -253,6 +257,22 @@ svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t
     consume->n_events++;
 
     return 0;
+}
+
+
+/* A value that PostgreSQL would not take must not hold up all that comes behind it. */
+static int
+svw_stream_storable(sv_span_t line, const sv_event_t *event)
+{
+    size_t  i;
+
+    for (i = 0; i < line.len; i++) {
+        if ((line.data[i] < 0x20 && line.data[i] != '\t') || line.data[i] > 0x7e) {
+            return 0;
+        }
+    }
+
+    return event->at_ms <= SVW_STREAM_LAST && event->occurred_ms <= SVW_STREAM_LAST && event->accuracy_km <= INT32_MAX;
 }
 
 
