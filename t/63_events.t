@@ -273,6 +273,15 @@ subtest 'salts' => sub {
     is($salts->(), '-2- -1 0 1', 'the salt before yesterday\'s is destroyed');
     is($sv->sql('select count(distinct salt) from sv.session_salt where length(salt) = 32'), 3, 'each is another one');
 
+    $sv->sql('delete from sv.session_salt');
+    $sv->start_worker(roles => 'housekeeping');
+    Test::SerialVerify::wait_for { ($salts->() // '') eq '0 1' } 'the role housekeeping', 20;
+    pass('the role housekeeping makes them');
+    $sv->stop('worker');
+
+    $sv->sql('update sv.session_salt set day = day - 3');
+    $sv->sql('select sv.keep_salts()');
+
     my @row = $sv->sql(q{select kind, deleted, f1 is null from sv.ref_feed(0, '', '', 1000) where kind = 'salt' and deleted});
     is_deeply(\@row, ['salt', 1, 1], 'gateways learn of it');
 };
