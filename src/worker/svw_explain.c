@@ -76,16 +76,30 @@ svw_explains(const svw_node_t *node)
 static int
 svw_explain_upload(const svw_facts_t *facts, const svw_node_t *node)
 {
+    unsigned           n;
     const svw_key_t   *serial, *lot;
     const svw_made_t  *made;
 
     serial = node->key[SVW_KEY_SERIAL];
     lot = node->key[SVW_KEY_LOT];
-    made = serial != NULL ? svw_facts_serial(facts, node->gtin, svw_key_span(serial)) : NULL;
+    made = NULL;
 
-    if (made != NULL) {
-        return (lot == NULL || lot == made->lot)
-               && (node->expiry == UINT32_MAX || made->expiry == UINT32_MAX || svw_expiry_same(node->expiry, made->expiry));
+    for (n = 0; serial != NULL; n++) {
+        made = svw_facts_way(facts, node->gtin, svw_key_span(serial), n);
+
+        if (made == NULL) {
+            break;
+        }
+
+        if ((lot == NULL || lot == made->lot)
+            && (node->expiry == UINT32_MAX || made->expiry == UINT32_MAX || svw_expiry_same(node->expiry, made->expiry)))
+        {
+            return 1;
+        }
+    }
+
+    if (n > 0) {
+        return 0;
     }
 
     /* where nobody tells serials the lot has to do */

@@ -259,6 +259,28 @@ svw_facts_record(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, cons
 }
 
 
+const svw_made_t *
+svw_facts_way(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, unsigned n)
+{
+    const svw_group_t   *group;
+    const svw_serial_t  *entry;
+
+    entry = svw_serial_slot(facts, svw_serial_digest(facts, gtin, serial));
+
+    if (entry->digest == 0) {
+        return NULL;
+    }
+
+    if (!(entry->made & SVW_GROUP)) {
+        return n == 0 ? svw_facts_made(facts, entry->made) : NULL;
+    }
+
+    group = &facts->group[entry->made & ~SVW_GROUP];
+
+    return n < group->n ? svw_facts_made(facts, group->made[n]) : NULL;
+}
+
+
 int
 svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot)
 {
@@ -459,6 +481,7 @@ svw_made_get(svw_facts_t *facts, svw_key_t *key, const svw_judge_commission_t *c
     made->time_ms = commission->time_ms;
     made->expiry = expiry;
     made->listed = 0;
+    made->serials = 0;
     memcpy(made->line, line, sizeof(line));
 
     return SVW_FACTS_MADE;
@@ -568,6 +591,7 @@ svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, uint32_t mad
         entry->made = made;
         entry->record = facts->records - 1;
         facts->serials++;
+        facts->made[made].serials++;
         return SVW_FACTS_MADE;
     }
 
@@ -650,8 +674,9 @@ svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint
 
     group->made[group->n] = made;
     group->record[group->n++] = facts->records - 1;
+    facts->made[made].serials++;
 
-    return SVW_FACTS_CLASH;
+    return SVW_FACTS_CLASH | SVW_FACTS_MADE;
 }
 
 

@@ -20,6 +20,7 @@ typedef struct {
     int64_t     time_ms;
     uint32_t    expiry;                 /* YYMMDD; UINT32_MAX: unknown */
     char        line[32];
+    uint32_t    serials;                /* how many were commissioned so */
     unsigned    listed:1;               /* its serials were told */
 } svw_made_t;
 
@@ -113,6 +114,9 @@ const svw_made_t *svw_facts_serial(const svw_facts_t *facts, uint64_t gtin, sv_s
 
 /* The first record that commissioned a serial in that way; NULL: none. */
 const svw_record_t *svw_facts_record(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, const svw_made_t *made);
+
+/* The n-th way in which it was commissioned, from 0, in no order; NULL: there are no more. */
+const svw_made_t *svw_facts_way(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, unsigned n);
 
 /* The lot was commissioned, whatever its serials. */
 int svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot);

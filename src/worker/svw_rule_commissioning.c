@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 
+static int svw_commissioning_corrects(const svw_view_t *view, const svw_clash_t *clash, const svw_made_t *a, const svw_made_t *b);
 static void svw_commissioning_record(const svw_view_t *view, svw_say_t *say, const char *serial, const svw_made_t *made);
 
 
@@ -32,7 +33,11 @@ svw_rule_commissioning(const svw_view_t *view, svw_say_t *say)
         a = svw_facts_made(view->facts, clash->a);
         b = svw_facts_made(view->facts, clash->b);
 
-        svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_HIGH, a->lot != b->lot || a->expiry != b->expiry ? "serial_reused" : "line_repeated");
+        if (svw_commissioning_corrects(view, clash, a, b)) {
+            svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "batch_correction");
+        } else {
+            svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_HIGH, a->lot != b->lot || a->expiry != b->expiry ? "serial_reused" : "line_repeated");
+        }
 
         n = snprintf(apart, sizeof(apart), "%u/%s/%.*s/%u/%s", a->expiry, a->line, b->lot->len, b->lot->text, b->expiry, b->line);
         svw_say_apart(say, (sv_span_t) {(const uint8_t *) apart, n});
@@ -46,6 +51,21 @@ svw_rule_commissioning(const svw_view_t *view, svw_say_t *say)
 
         svw_say_end(say);
     }
+}
+
+
+/* All of a lot is sent again with another expiry, soon after: somebody put it right. */
+static int
+svw_commissioning_corrects(const svw_view_t *view, const svw_clash_t *clash, const svw_made_t *a, const svw_made_t *b)
+{
+    int64_t   apart;
+    uint32_t  most;
+
+    apart = a->time_ms < b->time_ms ? b->time_ms - a->time_ms : a->time_ms - b->time_ms;
+    most = a->serials > b->serials ? a->serials : b->serials;
+
+    return a->lot == b->lot && a->expiry != b->expiry && most > 1 && apart <= svw_param_ms(view->params, SVW_P_DUPLICATE_CORRECTION)
+           && clash->n * 100.0 >= most * svw_param(view->params, SVW_P_DUPLICATE_WHOLE);
 }
 
 

@@ -1,7 +1,8 @@
 /*
  * impossible_travel: a serial at two places that nobody can have joined in time.
  *
- * Between two sites one hop is enough: somebody held the pack in his hand.  A
+ * Between two sites one hop is enough, somebody held the pack in his hand; two,
+ * where it is within a country and only records of sites tell where they are.  A
  * consumer's place is a guess, and a link travels: there it takes hops on
  * several days.
  */
@@ -13,13 +14,14 @@
 
 
 typedef struct {
-    unsigned  sites;                    /* hops between two of them */
-    unsigned  consumers;                /* .. between two sessions, the last on another day than the one before */
+    unsigned  sites;                    /* hops between two of them, each worth two unless records alone tell where */
+    unsigned  consumers;                /* .. between two sessions, each a day or more after the last that counts */
     unsigned  mixed;
-    int64_t   day;
+    int64_t   counted_ms;
 } svw_travel_t;
 
 static int svw_travel_seen(const svw_node_t *node);
+static int svw_travel_sure(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b);
 static void svw_travel_walk(const svw_view_t *view, svw_travel_t *travel, svw_say_t *say);
 static double svw_travel_distance(const svw_facts_t *facts, const svw_place_t *a, const svw_place_t *b, int consumer_a, int consumer_b);
 
@@ -35,13 +37,13 @@ svw_rule_travel(const svw_view_t *view, svw_say_t *say)
 
     svw_travel_walk(view, &travel, NULL);
 
-    if (travel.sites > 0) {
+    if (travel.sites > 1) {
         svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_HIGH, "clone");
 
     } else if (travel.consumers >= svw_param(view->params, SVW_P_TRAVEL_HOPS)) {
         svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "clone");
 
-    } else if (travel.consumers > 0 || travel.mixed > 0) {
+    } else if (travel.sites + travel.consumers + travel.mixed > 0) {
         svw_say(say, SVW_WEIGHT_INFO, SVW_SEVERITY_INFO, "place_guessed");
 
     } else {
@@ -108,6 +110,19 @@ svw_travel_seen(const svw_node_t *node)
 }
 
 
+/* A hop to another country, or of places that a scan itself tells; not one that two records of sites alone tell. */
+static int
+svw_travel_sure(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b)
+{
+    svw_place_t  x, y;
+
+    x = svw_facts_place(facts, a);
+    y = svw_facts_place(facts, b);
+
+    return !x.recorded || !y.recorded || memcmp(x.country, y.country, 2) != 0;
+}
+
+
 /*
  * From each scan to the one before of somebody else; the scans of hops are said.
  * Sites are compared with the last site too: what consumers do in between does
@@ -116,12 +131,10 @@ svw_travel_seen(const svw_node_t *node)
 static void
 svw_travel_walk(const svw_view_t *view, svw_travel_t *travel, svw_say_t *say)
 {
-    int64_t            day;
     svw_cursor_t       cursor;
     const svw_node_t  *node, *before, *site;
 
     memset(travel, 0, sizeof(svw_travel_t));
-    travel->day = INT64_MIN;
     before = NULL;
     site = NULL;
 
@@ -132,7 +145,7 @@ svw_travel_walk(const svw_view_t *view, svw_travel_t *travel, svw_say_t *say)
 
         if (!svw_node_consumer(node)) {
             if (site != NULL && site->key[SVW_KEY_SITE] != node->key[SVW_KEY_SITE] && svw_travel_hop(view->facts, site, node)) {
-                travel->sites++;
+                travel->sites += svw_travel_sure(view->facts, site, node) ? 2 : 1;
 
                 if (say != NULL) {
                     svw_say_scan(say, site);
@@ -146,14 +159,12 @@ svw_travel_walk(const svw_view_t *view, svw_travel_t *travel, svw_say_t *say)
         if (before != NULL && (svw_node_consumer(node) || svw_node_consumer(before)) && svw_node_actor(before) != svw_node_actor(node)
             && svw_travel_hop(view->facts, before, node))
         {
-            day = node->time_ms / 86400000;
-
             if (!svw_node_consumer(node) || !svw_node_consumer(before)) {
                 travel->mixed++;
 
-            } else if (day != travel->day) {
+            } else if (travel->consumers == 0 || node->time_ms - travel->counted_ms >= 86400000) {
                 travel->consumers++;
-                travel->day = day;
+                travel->counted_ms = node->time_ms;
             }
 
             if (say != NULL) {
