@@ -78,9 +78,9 @@ sub elsewhere {
 
 # A genuine pack goes its way; with an incident when it meets its double.
 sub bought {
-    my ($traffic, $t, $pack, $country, $incident) = @_;
+    my ($traffic, $t, $pack, $country, $incident, @option) = @_;
 
-    return $traffic->life($t, $pack, $country, $incident, sure => 1);
+    return $traffic->life($t, $pack, $country, $incident, sure => 1, @option);
 }
 
 
@@ -269,7 +269,7 @@ sub harvest {
     # the genuine ones go their way
     for my $pack (@packs) {
         my $copied = grep { $_ == $pack } @copies;
-        bought($traffic, $t + DAY * (1 + 12 * $random->unit), $pack, $home, $copied ? $incident : undef) if $copied || $random->chance(0.3);
+        bought($traffic, $t + DAY * (1 + 12 * $random->unit), $pack, $home, $copied ? $incident : undef, after => $t) if $copied || $random->chance(0.3);
     }
 
     for my $pack (@copies) {

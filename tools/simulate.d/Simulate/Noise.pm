@@ -396,7 +396,7 @@ sub pallet {
         my $supplied = $random->chance(0.01);
         $traffic->pro($t - DAY * (1 + 5 * $random->unit), $world->site($random, $country, 'pharmacy'), 'supply', $pack) if $supplied;
         $traffic->pro($t += $pace * (0.9 + 0.2 * $random->unit), $site, 'verify', $pack, $incident);
-        $traffic->life($t + DAY * (2 + 10 * $random->unit), $pack, $country) if !$supplied && $random->chance(0.25);
+        $traffic->life($t + DAY * (2 + 10 * $random->unit), $pack, $country, undef, after => $t) if !$supplied && $random->chance(0.25);
     }
 
     return;

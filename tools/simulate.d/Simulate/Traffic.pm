@@ -297,7 +297,9 @@ sub mistype {
 
 # --- a pack's life
 
-# From a wholesaler to a site in a country, supplied at about $t; returns [site, time] of the supply.
+# From a wholesaler to a site in a country, supplied at about $t; returns [site,
+# time] of the supply.  Options: site; sure, it is supplied and nothing else; soon
+# after receipt; after, when it was somewhere else.
 sub life {
     my ($self, $t, $pack, $country, $incident, %option) = @_;
 
@@ -313,12 +315,17 @@ sub life {
     my $receive = $self->open_hours($supply - $wait * DAY, $site);
 
     $receive = $supply - 300 - $random->below(2000) if $receive > $supply || $early;
-    $receive = $lot->{from} + $random->below(7200) if $receive < $lot->{from};
+
+    my $from = $option{after} ? $option{after} + DAY * (0.6 + $random->unit) : $lot->{from};
+
+    $receive = $from + $random->below(7200) if $receive < $from;
     $supply  = $receive + 600 + $random->below(DAY) if $supply <= $receive;
 
     my $before = $receive - (0.6 + $random->unit) * DAY;
 
-    if ($before > $lot->{from} && $random->chance($params->{wholesaler_verify})) {
+    return if !$option{sure} && $random->chance($params->{free_sample}) && $self->free_sample($before, $pack, $country);
+
+    if ($before > $from && $random->chance($params->{wholesaler_verify})) {
         $self->pro($before, $world->site($random, $country, 'wholesaler'), 'verify', $pack, $incident);
     }
 
@@ -329,7 +336,7 @@ sub life {
         $self->pro($between > $receive && $between < $supply ? $between : $receive + 90, $site, 'verify', $pack, $incident);
     }
 
-    return if !$option{sure} && $self->other_end($supply, $site, $pack, $country);
+    return if !$option{sure} && $self->other_end($supply, $site, $pack);
 
     $self->pro($supply - 20 - $random->below(60), $site, 'verify', $pack, $incident) if $random->chance($params->{dispense_verify});
 
@@ -349,9 +356,25 @@ sub life {
 }
 
 
+# A wholesaler gives it to doctors, who give it to somebody.
+sub free_sample {
+    my ($self, $t, $pack, $country) = @_;
+
+    my $random = $self->{random};
+
+    $self->pro($t, $self->{world}->site($random, $country, 'wholesaler'), 'free_sample', $pack);
+
+    if ($random->chance($self->{params}{sample_scan})) {
+        $self->consumer($self->evening($t + DAY * (1 + 6 * $random->unit), $country), $self->person($country), $pack, $self->incident('free_sample', 'noise'));
+    }
+
+    return 1;
+}
+
+
 # It is not supplied: destroyed or a sample.
 sub other_end {
-    my ($self, $t, $site, $pack, $country) = @_;
+    my ($self, $t, $site, $pack) = @_;
 
     my $random = $self->{random};
     my $params = $self->{params};
@@ -368,16 +391,6 @@ sub other_end {
         $self->pro($t, $site, 'sample', $pack);
         $self->pro($t + DAY * (1 + 5 * $random->unit), $world->site($random, 'DE', 'authority'), 'verify', $pack, $self->incident('sample', 'noise'))
             if $random->chance($params->{sample_scan});
-        return 1;
-    }
-
-    if (($x -= $params->{free_sample}) < 0) {
-        my $wholesaler = $world->site($random, $country, 'wholesaler');
-        $self->pro($t, $wholesaler, 'free_sample', $pack);
-        return 1 if !$random->chance($params->{sample_scan});
-        my $incident = $self->incident('free_sample', 'noise');
-        my $person   = $self->person($country);
-        $self->consumer($self->evening($t + DAY * (1 + 6 * $random->unit), $country), $person, $pack, $incident);
         return 1;
     }
 
