@@ -141,7 +141,7 @@ svw_explain_known(const svw_facts_t *facts, const svw_node_t *node, const svw_ma
             return SVW_WHY_SCANNER;
         }
 
-        return how != SVW_RESEMBLE_NOT && node->entry == SVW_ENTRY_MANUAL ? SVW_WHY_TYPING : SVW_WHY_NONE;
+        return how != SVW_RESEMBLE_NOT && node->entry != SVW_ENTRY_SCANNED ? SVW_WHY_TYPING : SVW_WHY_NONE;
     }
 
     if (node->expiry == UINT32_MAX || made->expiry == UINT32_MAX) {
@@ -152,7 +152,7 @@ svw_explain_known(const svw_facts_t *facts, const svw_node_t *node, const svw_ma
         return SVW_WHY_SCANNER;
     }
 
-    return node->entry == SVW_ENTRY_MANUAL && svw_explain_slip(node->expiry, made->expiry) ? SVW_WHY_TYPING : SVW_WHY_NONE;
+    return node->entry != SVW_ENTRY_SCANNED && svw_explain_slip(node->expiry, made->expiry) ? SVW_WHY_TYPING : SVW_WHY_NONE;
 }
 
 
@@ -166,7 +166,10 @@ svw_explain_unknown(const svw_facts_t *facts, const svw_node_t *node)
     lot = node->key[SVW_KEY_LOT];
     explain = (svw_explain_t) { .facts = facts, .node = node };
 
-    if (serial != NULL && svw_resemble_forms(svw_key_span(serial), svw_explain_serial, &explain)) {
+    if (serial != NULL
+        && (svw_facts_folded(facts, node->gtin, svw_key_span(serial)) != NULL
+            || svw_resemble_forms(svw_key_span(serial), svw_explain_serial, &explain)))
+    {
         return SVW_WHY_SCANNER;
     }
 
@@ -174,7 +177,7 @@ svw_explain_unknown(const svw_facts_t *facts, const svw_node_t *node)
         return SVW_WHY_SCANNER;
     }
 
-    if (node->entry == SVW_ENTRY_MANUAL && serial != NULL && svw_resemble_typos(svw_key_span(serial), svw_explain_typed, &explain)) {
+    if (node->entry != SVW_ENTRY_SCANNED && serial != NULL && svw_resemble_typos(svw_key_span(serial), svw_explain_typed, &explain)) {
         return SVW_WHY_TYPING;
     }
 
@@ -182,7 +185,7 @@ svw_explain_unknown(const svw_facts_t *facts, const svw_node_t *node)
 }
 
 
-/* Is there such a serial? */
+/* Is there such a serial, in whatever case? */
 static int
 svw_explain_serial(void *data, sv_span_t value, svw_resemblance_t how)
 {
@@ -191,7 +194,7 @@ svw_explain_serial(void *data, sv_span_t value, svw_resemblance_t how)
     (void) how;
     explain = data;
 
-    return svw_facts_serial(explain->facts, explain->node->gtin, value) != NULL;
+    return svw_facts_folded(explain->facts, explain->node->gtin, value) != NULL;
 }
 
 
@@ -275,7 +278,7 @@ svw_explain_echoes(const svw_node_t *node, const svw_node_t *right)
     }
 
     return svw_resemble_scanner(how)
-           || (svw_resemble_typist(how) && (node->entry == SVW_ENTRY_MANUAL || right->entry == SVW_ENTRY_MANUAL));
+           || (svw_resemble_typist(how) && (node->entry != SVW_ENTRY_SCANNED || right->entry != SVW_ENTRY_SCANNED));
 }
 
 

@@ -6,6 +6,8 @@
 
 #define SVW_GROUP         0x80000000u
 #define SVW_SERIALS_LEAST 4096
+#define SVW_SERIAL_CASE   16            /* bits of a digest that tell case */
+#define SVW_SERIAL_FOLDED 256
 
 
 static svw_lot_t *svw_lot_get(svw_key_t *key);
@@ -281,6 +283,27 @@ svw_facts_way(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, unsigne
 }
 
 
+const svw_made_t *
+svw_facts_folded(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
+{
+    size_t               i;
+    uint64_t             digest;
+    const svw_serial_t  *entry;
+
+    digest = svw_serial_digest(facts, gtin, serial);
+
+    for (i = digest >> SVW_SERIAL_CASE & facts->serial_mask; facts->serial[i].digest != 0; i = (i + 1) & facts->serial_mask) {
+        entry = &facts->serial[i];
+
+        if (entry->digest >> SVW_SERIAL_CASE == digest >> SVW_SERIAL_CASE) {
+            return svw_facts_made(facts, entry->made & SVW_GROUP ? facts->group[entry->made & ~SVW_GROUP].made[0] : entry->made);
+        }
+    }
+
+    return NULL;
+}
+
+
 int
 svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot)
 {
@@ -545,16 +568,30 @@ svw_record_first(const svw_facts_t *facts, uint32_t a, uint32_t b)
 }
 
 
+/*
+ * Of it without its case, and in the last bits with it: so what differs in case
+ * only lies side by side.
+ */
 static uint64_t
 svw_serial_digest(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
 {
+    size_t      i;
     uint64_t    digest;
+    uint8_t     lower[SVW_SERIAL_FOLDED];
     svw_hash_t  hash;
+
+    for (i = 0; i < serial.len && i < sizeof(lower); i++) {
+        lower[i] = serial.data[i] >= 'A' && serial.data[i] <= 'Z' ? (uint8_t) (serial.data[i] | 0x20) : serial.data[i];
+    }
 
     svw_hash_begin(&hash, facts->evidence->hash_key);
     svw_hash_number(&hash, gtin);
+    svw_hash_span(&hash, (sv_span_t) { lower, i });
+    digest = svw_hash_end(&hash) << SVW_SERIAL_CASE;
+
+    svw_hash_begin(&hash, facts->evidence->hash_key);
     svw_hash_span(&hash, serial);
-    digest = svw_hash_end(&hash);
+    digest |= svw_hash_end(&hash) >> (64 - SVW_SERIAL_CASE);
 
     return digest | (digest == 0);
 }
@@ -565,7 +602,7 @@ svw_serial_slot(const svw_facts_t *facts, uint64_t digest)
 {
     size_t  i;
 
-    for (i = digest & facts->serial_mask; ; i = (i + 1) & facts->serial_mask) {
+    for (i = digest >> SVW_SERIAL_CASE & facts->serial_mask; ; i = (i + 1) & facts->serial_mask) {
         if (facts->serial[i].digest == digest || facts->serial[i].digest == 0) {
             return &facts->serial[i];
         }

@@ -118,6 +118,9 @@ const svw_record_t *svw_facts_record(const svw_facts_t *facts, uint64_t gtin, sv
 /* The n-th way in which it was commissioned, from 0, in no order; NULL: there are no more. */
 const svw_made_t *svw_facts_way(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, unsigned n);
 
+/* A serial that is the same but for its case; NULL: none. */
+const svw_made_t *svw_facts_folded(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial);
+
 /* The lot was commissioned, whatever its serials. */
 int svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot);
 

@@ -1,6 +1,7 @@
 #include "svw_resemble.h"
 
 
+#define SVW_FIELD     20                /* longest serial or lot: software may cut it off there */
 #define SVW_TYPO_ONE  5                 /* two values this long that differ by one slip are the same one, typed */
 #define SVW_TYPO_TWO  9                 /* .. by two slips */
 
@@ -22,10 +23,13 @@ typedef struct {
 
 static int svw_resemble_piece(sv_span_t presented, size_t from, size_t to, svw_resemble_pt form, void *data);
 static unsigned svw_resemble_starts(sv_span_t v, size_t start[3]);
+static int svw_resemble_rest(sv_span_t v, size_t at);
+static int svw_resemble_cut(sv_span_t rest);
 static int svw_resemble_element(sv_span_t rest);
 static int svw_resemble_digits(sv_span_t v, size_t at, size_t n);
 static int svw_resemble_date(const uint8_t *p);
 static int svw_resemble_is(void *data, sv_span_t value, svw_resemblance_t how);
+static int svw_resemble_folded(sv_span_t a, sv_span_t b);
 static int svw_resemble_alike(sv_span_t a, sv_span_t b);
 static uint8_t svw_resemble_seen(uint8_t c);
 static unsigned svw_resemble_distance(sv_span_t a, sv_span_t b);
@@ -65,9 +69,7 @@ svw_resemble_forms(sv_span_t presented, svw_resemble_pt form, void *data)
 
     for (i = 0; i < n; i++) {
         for (end = presented.len; end > start[i]; end--) {
-            if (end < presented.len
-                && !svw_resemble_element((sv_span_t) { presented.data + end, presented.len - end }))
-            {
+            if (end < presented.len && !svw_resemble_rest(presented, end)) {
                 continue;
             }
 
@@ -148,6 +150,36 @@ svw_resemble_starts(sv_span_t v, size_t start[3])
     }
 
     return n;
+}
+
+
+/* Is what stands from `at' on another element: all of it, as much as fits in 20 characters, or behind a sign that stands for the separator? */
+static int
+svw_resemble_rest(sv_span_t v, size_t at)
+{
+    sv_span_t  rest;
+
+    rest = (sv_span_t) { v.data + at, v.len - at };
+
+    if (svw_resemble_element(rest) || (v.len == SVW_FIELD && rest.len < 8 && svw_resemble_cut(rest))) {
+        return 1;
+    }
+
+    /* what is no sign of a serial or lot */
+    return *rest.data <= ' ' || *rest.data >= 0x7f || strchr("#$@[\\]^`{|}~", *rest.data) != NULL;
+}
+
+
+/* the beginning of 10, 17 or 21 with what follows it */
+static int
+svw_resemble_cut(sv_span_t rest)
+{
+    if (rest.len == 1) {
+        return rest.data[0] == '1' || rest.data[0] == '2';
+    }
+
+    return memcmp(rest.data, "10", 2) == 0 || memcmp(rest.data, "21", 2) == 0
+           || (memcmp(rest.data, "17", 2) == 0 && svw_resemble_digits(rest, 2, rest.len - 2));
 }
 
 
@@ -304,6 +336,10 @@ svw_resemble(sv_span_t presented, sv_span_t known)
         return want.how;
     }
 
+    if (svw_resemble_folded(presented, known)) {
+        return SVW_RESEMBLE_CASE;
+    }
+
     if (svw_resemble_alike(presented, known)) {
         return SVW_RESEMBLE_ALIKE;
     }
@@ -341,6 +377,17 @@ svw_resemble_is(void *data, sv_span_t value, svw_resemblance_t how)
     want->how = how;
 
     return sv_span_eq(value, want->wanted);
+}
+
+
+static int
+svw_resemble_folded(sv_span_t a, sv_span_t b)
+{
+    size_t  i;
+
+    for (i = 0; a.len == b.len && i < a.len && svw_case_upper(a.data[i]) == svw_case_upper(b.data[i]); i++) { /* void */ }
+
+    return a.len == b.len && i == a.len;
 }
 
 

@@ -51,19 +51,20 @@ void
 svw_rule_site_burst(const svw_view_t *view, svw_say_t *say)
 {
     char               since[SVW_MISS_APART];
-    unsigned           explained;
+    unsigned           explained, lotless;
     svw_few_t          lots = { .n = 0 }, serials = { .n = 0 };
     svw_miss_t         miss;
     svw_cursor_t       cursor;
     const svw_node_t  *node;
 
-    explained = 0;
+    explained = lotless = 0;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         miss = svw_miss(node);
         explained += miss == SVW_MISS_SETTING;
 
-        if (miss == SVW_MISS_SERIAL) {
+        if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
+            lotless |= node->key[SVW_KEY_LOT] == NULL;
             svw_few_add(&lots, node->key[SVW_KEY_LOT]);
             svw_few_add(&serials, node->key[SVW_KEY_SERIAL]);
         }
@@ -82,7 +83,7 @@ svw_rule_site_burst(const svw_view_t *view, svw_say_t *say)
         svw_say_end(say);
     }
 
-    if (lots.n < 2 || serials.n < svw_param(view->params, SVW_P_SITE_BURST_SCANS)) {
+    if (lots.n + 2 * lotless < 2 || serials.n < svw_param(view->params, SVW_P_SITE_BURST_SCANS)) {
         return;
     }
 
@@ -90,7 +91,9 @@ svw_rule_site_burst(const svw_view_t *view, svw_say_t *say)
     svw_miss_apart(view, say, "unknown", since);
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_miss(node) == SVW_MISS_SERIAL) {
+        miss = svw_miss(node);
+
+        if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
             svw_say_scan(say, node);
         }
     }

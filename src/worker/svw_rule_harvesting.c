@@ -4,7 +4,7 @@
  * A guess hits once in 10,000 at best, so a number of different misses and few
  * hits in a short time is nobody's daily work.  Misses that a scanner's setting
  * or a late upload explains are none; those that resemble a right serial are:
- * who guesses goes on from one that is known.  A lot that is not found counts
+ * who guesses goes on from one that is known.  A lot or a product that is not found counts
  * once.  A site scans whole pallets, and hits; a consumer holds a few packs.
  */
 
@@ -30,7 +30,7 @@ static void svw_harvest_hits(const svw_view_t *view, svw_say_t *say, svw_firsts_
 static void svw_harvest_say(const svw_view_t *view, svw_say_t *say);
 static int svw_harvest_collect(const svw_view_t *view, svw_firsts_t *misses, svw_firsts_t *hits);
 static size_t svw_harvest_beside(const svw_view_t *view, int64_t from_ms, int64_t to_ms);
-static const void *svw_harvest_guess(const svw_node_t *node);
+static const void *svw_harvest_guess(const svw_view_t *view, const svw_node_t *node);
 static const void *svw_harvest_hit(const svw_node_t *node);
 static size_t svw_harvest_most(const svw_firsts_t *firsts, int64_t within, size_t *at);
 static int svw_firsts_add(svw_firsts_t *firsts, const void *what, int64_t time_ms);
@@ -68,7 +68,7 @@ svw_harvest_guesses(const svw_view_t *view, svw_say_t *say, svw_firsts_t *misses
 
     if (n >= needed) {
         from = misses->v[at].time_ms;
-        beside = consumer ? hits->n : svw_harvest_beside(view, from, from + within);
+        beside = consumer ? 0 : svw_harvest_beside(view, from, from + within);
 
         if (n >= beside) {
             svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_HIGH, "guessed_serials");
@@ -88,7 +88,9 @@ svw_harvest_hits(const svw_view_t *view, svw_say_t *say, svw_firsts_t *hits)
 {
     size_t  at;
 
-    if (svw_harvest_most(hits, svw_param_ms(view->params, SVW_P_HARVEST_WITHIN), &at) < svw_param(view->params, SVW_P_HARVEST_HITS)) {
+    if (hits->n < svw_param(view->params, SVW_P_HARVEST_DAY)
+        && svw_harvest_most(hits, svw_param_ms(view->params, SVW_P_HARVEST_WITHIN), &at) < svw_param(view->params, SVW_P_HARVEST_HITS))
+    {
         return;
     }
 
@@ -110,7 +112,7 @@ svw_harvest_say(const svw_view_t *view, svw_say_t *say)
     svw_miss_apart(view, say, "", since);
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_harvest_guess(node) != NULL || (consumer && svw_harvest_hit(node) != NULL)) {
+        if (svw_harvest_guess(view, node) != NULL || (consumer && svw_harvest_hit(node) != NULL)) {
             svw_say_scan(say, node);
         }
     }
@@ -131,7 +133,7 @@ svw_harvest_collect(const svw_view_t *view, svw_firsts_t *misses, svw_firsts_t *
     rc = 0;
 
     for (node = svw_view_first(view, &cursor); rc == 0 && node != NULL; node = svw_view_next(view, &cursor)) {
-        what = svw_harvest_guess(node);
+        what = svw_harvest_guess(view, node);
 
         if (what != NULL) {
             rc = svw_firsts_add(misses, what, node->time_ms);
@@ -172,7 +174,7 @@ svw_harvest_beside(const svw_view_t *view, int64_t from_ms, int64_t to_ms)
 
 /* what it guessed at, or NULL: it is no guess */
 static const void *
-svw_harvest_guess(const svw_node_t *node)
+svw_harvest_guess(const svw_view_t *view, const svw_node_t *node)
 {
     const svw_key_t  *serial, *lot;
 
@@ -185,7 +187,10 @@ svw_harvest_guess(const svw_node_t *node)
 
     switch (node->reason) {
 
+    /* at a site it is a product of others, or one that is new */
     case SV_REASON_PRODUCT_UNKNOWN:
+        return view->key->kind == SVW_KEY_CLIENT ? (const void *) (uintptr_t) node->gtin : NULL;
+
     case SV_REASON_SERIAL_UNKNOWN:
     case SV_REASON_LOT_MISMATCH:
         return serial;

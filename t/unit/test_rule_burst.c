@@ -153,6 +153,17 @@ test_delivery(void **state)
     assert_int_equal(r.n, 1);
     assert_int_equal(r.found[0].weight, SVW_WEIGHT_ASKS);
     sv_rules_refs(&r.found[0], 6, 3, 4, 5, 6, 7, 8);
+
+    /* of no lot */
+    sv_rules_begin(&r);
+
+    for (i = 0; i < 6; i++) {
+        sv_rules_line(&r, "{\"serial\":\"FAKE%d\",\"outcome\":\"serial_unknown\",\"actor_kind\":\"pharmacy\",\"actor\":\"P1\"}", i);
+    }
+
+    sv_rules_end(&r);
+    assert_int_equal(r.n, 1);
+    assert_int_equal(r.found[0].n_refs, 6);
 }
 
 

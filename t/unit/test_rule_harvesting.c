@@ -50,6 +50,7 @@ scans(int n, int seconds, const char *who, const char *serial, const char *lot, 
 static void
 test_guess(void **state)
 {
+    int                     i;
     const sv_rules_case_t  *c;
 
     (void) state;
@@ -74,10 +75,23 @@ test_guess(void **state)
     scans(40, 20, CONSUMER, "GUESS", "", "serial_unknown");
     assert_null(end());
 
-    /* products that nobody knows */
+    /* a product that nobody knows counts once; many of them are guesses */
     begin();
     scans(12, 20, CONSUMER, "GUESS%d", "", "product_unknown");
+    assert_null(end());
+    begin();
+
+    for (i = 0; i < 10; i++) {
+        sv_rules_line(&r, "{\"gtin\":\"0950600013%04d\",\"serial\":\"A\",\"outcome\":\"product_unknown\"," CONSUMER "}", i);
+    }
+
     assert_non_null(end());
+
+    /* hits do not excuse a consumer */
+    begin();
+    scans(20, 20, CONSUMER, "Valid%dx", "", "ok");
+    scans(10, 20, CONSUMER, "GUESS%d", "", "serial_unknown");
+    assert_string_equal(end()->cause, "guessed_serials");
 
     /* what it hit is evidence, too */
     begin();
@@ -126,6 +140,11 @@ test_site(void **state)
     scans(90, 3, site, "vALID%dX", "", "serial_unknown");
     assert_null(end());
 
+    /* a new product that is not loaded yet */
+    begin();
+    scans(90, 3, site, "NEW%d", "N1", "product_unknown");
+    assert_null(end());
+
     /* some misses among many hits */
     begin();
     scans(22, 3, site, "GUESS%d", "L1", "serial_unknown");
@@ -159,6 +178,9 @@ test_collect(void **state)
     begin();
     scans(40, 600, CONSUMER, "Valid%dx", "", "ok");
     assert_null(end());
+    begin();
+    scans(60, 600, CONSUMER, "Valid%dx", "", "ok");
+    assert_non_null(end());
     begin();
     scans(60, 10, CONSUMER, "Valid1x", "", "ok");
     assert_null(end());

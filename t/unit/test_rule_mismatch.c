@@ -75,6 +75,9 @@ test_scanner(void **state)
     (void) state;
 
     explained("\"serial\":\"AbCdEy9\",\"lot\":\"lot7Y\",\"outcome\":\"lot_unknown\"," SITE, "scanner_setting");
+    explained("\"serial\":\"ABCDEY9\",\"lot\":\"LOT7Y\",\"outcome\":\"lot_unknown\"," SITE, "scanner_setting");
+    explained("\"serial\":\"S3\",\"lot\":\"LOT7Y\",\"outcome\":\"lot_mismatch\"," SITE, "scanner_setting");
+    explained("\"serial\":\"s3^17281231\",\"outcome\":\"serial_unknown\"," SITE, "scanner_setting");
     explained("\"serial\":\"aBcDeZ9\",\"lot\":\"LOT7z\",\"outcome\":\"lot_unknown\"," SITE, "scanner_setting");
     explained("\"serial\":\"S3\",\"lot\":\"LOT7y17281231\",\"outcome\":\"lot_mismatch\"," SITE, "scanner_setting");
     explained("\"serial\":\"S310LOT7y17281231\",\"outcome\":\"serial_unknown\"," SITE, "scanner_setting");
