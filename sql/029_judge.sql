@@ -375,6 +375,19 @@ as $$
 $$;
 
 
+-- The feeds' findings of a time that nothing has settled, as they are now.  sv_worker.
+create function sv.judge_feeds(p_since timestamptz, p_until timestamptz)
+returns table (rule text, gtin bigint, serial text, lot text, at_ms bigint, finding_id uuid, settled boolean, detail jsonb)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select f.rule, f.gtin, f.serial, f.lot, sv.ms(f.at), f.finding_id, false, f.detail
+  from sv.finding f
+  where f.at >= p_since and f.at < p_until and not sv.finding_settled(f.detail)
+  order by f.at, f.finding_id
+$$;
+
+
 -- Locations that changed behind number p_n, in order.  sv_worker.
 create function sv.judge_locations(p_n bigint, p_limit integer)
 returns table (n bigint, location_id integer, gln text, role text, country text, lat double precision, lon double precision)
@@ -527,6 +540,7 @@ grant execute on function
   sv.judge_scans(uuid),
   sv.judge_chain(uuid, integer),
   sv.judge_findings(integer),
+  sv.judge_feeds(timestamptz, timestamptz),
   sv.judge_locations(bigint, integer),
   sv.judge_lots(bigint[], text[]),
   sv.judge_markets(bigint, integer),

@@ -70,7 +70,7 @@
  *   svw_case       findings that are kept: svw_case_final (cases of all of them), svw_case_live (as they come)
  *   svw_resemble   what a scanner or a typist makes of a serial or lot
  *   svw_param_file parameters as a file                      svw_param_db as they are set in PostgreSQL
- *   svw_replay     a dry run: source -> judge -> cases; its header is the map (svw_replay_file, svw_replay_read,
+ *   svw_replay     a dry run: source -> judge -> cases; its header is the map (svw_replay_file, svw_replay_db, svw_replay_read,
  *                  svw_replay_word, svw_replay_keys, svw_replay_write)
  *
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)

@@ -78,6 +78,31 @@ svw_cmd_number(const char *option, const char *text)
 
 
 int
+svw_cmd_time(const char *name, const char *text, int64_t *ms, char out[32])
+{
+    char        full[64];
+    sv_span_t   span;
+
+    span = (sv_span_t) { (const uint8_t *) text, strlen(text) };
+
+    if (span.len == 10 && sv_day_parse(span) != SV_DAY_NONE) {
+        snprintf(full, sizeof(full), "%sT00:00:00Z", text);
+        span = (sv_span_t) { (const uint8_t *) full, strlen(full) };
+    }
+
+    if (span.len >= 32 || svw_check_time(span, ms) != NULL) {
+        fprintf(stderr, "serial-verify-worker: %s: \"%.64s\" is no time: 2026-11-20 or 2026-11-20T10:00:00Z is needed\n",
+                name, text);
+        return -1;
+    }
+
+    snprintf(out, 32, "%.*s", (int) span.len, (const char *) span.data);
+
+    return 0;
+}
+
+
+int
 svw_cmd_connect(svw_command_t *command, svw_db_t *db)
 {
     svw_db_init(db, command->conf->postgres, "serial-verify-worker command");

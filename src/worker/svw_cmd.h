@@ -17,6 +17,7 @@ typedef struct {
 int svw_cmd_options(svw_command_t *command, int first, const svw_option_t *options);
 int svw_cmd_flag(svw_command_t *command, const char *name);         /* an option without a value: taken out; was it there? */
 int svw_cmd_number(const char *option, const char *text);           /* digits, or NULL; -1: said on stderr */
+int svw_cmd_time(const char *option, const char *text, int64_t *ms, char out[32]);    /* RFC 3339, or a day: its beginning, UTC; -1: said on stderr */
 int svw_cmd_connect(svw_command_t *command, svw_db_t *db);          /* -1: said on stderr */
 
 /* A query; says what went wrong and gives the exit code. SVW_EXIT_OK: the caller clears the result. */

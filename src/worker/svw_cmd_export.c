@@ -29,7 +29,6 @@ typedef struct {
 } svw_export_t;
 
 
-static int svw_export_time(const char *name, const char *text, int64_t *ms, char out[32]);
 static int svw_export_range(svw_export_t *export);
 static int svw_export_open(svw_export_t *export);
 static int svw_export_write(svw_export_t *export);
@@ -52,8 +51,8 @@ svw_cmd_export(svw_command_t *command)
     memset(&export, 0, sizeof(export));
 
     if (svw_cmd_options(command, 1, options) != 0
-        || svw_export_time("--from", from, &export.from, export.from_text) != 0
-        || svw_export_time("--to", to, &export.until, export.until_text) != 0
+        || svw_cmd_time("--from", from, &export.from, export.from_text) != 0
+        || svw_cmd_time("--to", to, &export.until, export.until_text) != 0
         || (gtin != NULL && svw_cmd_gtin(gtin, export.gtin) != 0))
     {
         return SVW_EXIT_USAGE;
@@ -85,32 +84,6 @@ svw_cmd_export(svw_command_t *command)
     svw_db_close(&export.db);
 
     return rc;
-}
-
-
-/* RFC 3339, or a day: then its beginning, UTC */
-static int
-svw_export_time(const char *name, const char *text, int64_t *ms, char out[32])
-{
-    char        full[64];
-    sv_span_t   span;
-
-    span = (sv_span_t) { (const uint8_t *) text, strlen(text) };
-
-    if (span.len == 10 && sv_day_parse(span) != SV_DAY_NONE) {
-        snprintf(full, sizeof(full), "%sT00:00:00Z", text);
-        span = (sv_span_t) { (const uint8_t *) full, strlen(full) };
-    }
-
-    if (span.len >= 32 || svw_check_time(span, ms) != NULL) {
-        fprintf(stderr, "serial-verify-worker: %s: \"%.64s\" is no time: 2026-11-20 or 2026-11-20T10:00:00Z is needed\n",
-                name, text);
-        return -1;
-    }
-
-    snprintf(out, 32, "%.*s", (int) span.len, (const char *) span.data);
-
-    return 0;
 }
 
 

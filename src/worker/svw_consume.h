@@ -114,6 +114,7 @@ int svw_consume_history(svw_consume_t *consume);       /* into sv.scan, and what
 
 /* svw_consume_scan.c */
 int svw_consume_feed(svw_consume_t *consume, const svw_consume_scan_t *scan);
+void svw_consume_judged(const svw_consume_t *consume, const svw_consume_scan_t *scan, svw_judge_scan_t *to);
 svw_op_t svw_consume_op(const char *word);              /* NULL: verify */
 svw_entry_t svw_consume_entry(sv_span_t word);
 sv_span_t svw_consume_span(const PGresult *rows, int row, int column);     /* null: empty */
@@ -123,9 +124,11 @@ int svw_consume_chain(svw_consume_t *consume);
 
 /* svw_consume_fact.c */
 int svw_consume_sites(svw_consume_t *consume);          /* what changed of locations; told to the judge if there is one */
-int svw_consume_place(svw_consume_t *consume, const svw_site_row_t *site);
+void svw_consume_located(const svw_site_row_t *site, svw_judge_location_t *to);
 const svw_site_row_t *svw_consume_site(const svw_consume_t *consume, int32_t id);      /* NULL: unknown */
 int svw_consume_known(svw_consume_t *consume, const svw_consume_scan_t *scans, size_t n);
+int svw_consume_lots(svw_consume_t *consume, const svw_consume_scan_t *scans, size_t n, PGresult **rows);
+sv_span_t *svw_consume_commission(const PGresult *rows, int row, int first, svw_judge_commission_t *commission);
 int svw_consume_lot(svw_consume_t *consume, const char *gtin, const char *lot);
 int svw_consume_markets(svw_consume_t *consume);
 int svw_consume_recalls(svw_consume_t *consume);
@@ -133,7 +136,15 @@ int svw_consume_late(svw_consume_t *consume, const char *gtin, const char *lot);
 int64_t svw_consume_since(const svw_consume_t *consume);
 
 /* svw_consume_finding.c: what loads of feeds found */
+
+typedef struct {
+    svw_finding_t   finding;
+    sv_span_t       serial, keys[2];
+    char            key[2][128];
+} svw_feed_finding_t;
+
 int svw_consume_findings(svw_consume_t *consume);
+int svw_feed_finding(const PGresult *rows, int row, const svw_params_t *params, svw_feed_finding_t *found);    /* -1: of no concern */
 
 /* svw_consume_build.c */
 int svw_consume_build(svw_consume_t *consume);          /* the judge and all it remembers, from history */

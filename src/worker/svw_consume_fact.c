@@ -17,15 +17,16 @@ typedef struct {
 } svw_fact_role_t;
 
 
+static int svw_fact_located(svw_consume_t *consume, const svw_site_row_t *site);
 static void svw_fact_site(const PGresult *rows, int row, svw_site_row_t *site);
 static int svw_fact_site_keep(svw_consume_t *consume, const svw_site_row_t *site);
 static size_t svw_fact_site_place(const svw_consume_t *consume, int32_t id);
 static double svw_fact_degrees(const PGresult *rows, int row, int column);
 static int svw_fact_page(svw_consume_t *consume, PGresult **rows, const char *sql, int64_t n);
 static int svw_fact_strangers(svw_consume_t *consume, const svw_consume_scan_t *scans, size_t n);
-static int svw_fact_lots(svw_consume_t *consume, const char *gtins, const char *lots);
+static int svw_fact_lots(svw_consume_t *consume, const char *gtins, const char *lots, PGresult **rows);
 static int svw_fact_lot_rows(svw_consume_t *consume, const PGresult *rows, int known);
-static int svw_fact_commission(svw_consume_t *consume, svw_judge_commission_t *commission, const char *literal, int markets);
+static int svw_fact_commission(svw_consume_t *consume, const PGresult *rows, int row, int first);
 
 
 static const svw_fact_role_t  svw_fact_roles[] = {
@@ -55,7 +56,7 @@ svw_consume_sites(svw_consume_t *consume)
             rc = svw_fact_site_keep(consume, &site);
 
             if (rc == 0 && consume->judge != NULL) {
-                rc = svw_consume_place(consume, &site);
+                rc = svw_fact_located(consume, &site);
             }
         }
 
@@ -71,21 +72,28 @@ svw_consume_sites(svw_consume_t *consume)
 }
 
 
-int
-svw_consume_place(svw_consume_t *consume, const svw_site_row_t *site)
+static int
+svw_fact_located(svw_consume_t *consume, const svw_site_row_t *site)
 {
     svw_judge_location_t  to;
 
-    to = (svw_judge_location_t) {
+    svw_consume_located(site, &to);
+    consume->fed = 1;
+
+    return svw_judge_location(consume->judge, &to) == 0 ? 0 : svw_consume_memory(consume);
+}
+
+
+void
+svw_consume_located(const svw_site_row_t *site, svw_judge_location_t *to)
+{
+    *to = (svw_judge_location_t) {
         .actor = { (const uint8_t *) site->gln, strlen(site->gln) },
         .gln = { (const uint8_t *) site->gln, strlen(site->gln) },
         .kind = site->kind, .lat = site->lat, .lon = site->lon
     };
 
-    memcpy(to.country, site->country, sizeof(to.country));
-    consume->fed = 1;
-
-    return svw_judge_location(consume->judge, &to) == 0 ? 0 : svw_consume_memory(consume);
+    memcpy(to->country, site->country, sizeof(to->country));
 }
 
 
@@ -206,10 +214,30 @@ svw_fact_page(svw_consume_t *consume, PGresult **rows, const char *sql, int64_t 
 int
 svw_consume_known(svw_consume_t *consume, const svw_consume_scan_t *scans, size_t n)
 {
+    int        rc;
+    PGresult  *rows;
+
+    if (svw_consume_lots(consume, scans, n, &rows) != 0) {
+        return -1;
+    }
+
+    rc = rows != NULL ? svw_fact_lot_rows(consume, rows, 0) : 0;
+    PQclear(rows);
+
+    return rc;
+}
+
+
+/* Rows of sv.judge_lots, of lots that were not asked for before; NULL: there are none. */
+int
+svw_consume_lots(svw_consume_t *consume, const svw_consume_scan_t *scans, size_t n, PGresult **rows)
+{
     int          rc;
     char         gtin[24], lot[SV_LOT_MAX + 1];
     size_t       i;
     svw_array_t  gtins = { 0 }, lots = { 0 };
+
+    *rows = NULL;
 
     if (svw_fact_strangers(consume, scans, n) != 0) {
         return -1;
@@ -219,18 +247,14 @@ svw_consume_known(svw_consume_t *consume, const svw_consume_scan_t *scans, size_
     svw_array_begin(&lots);
     rc = 0;
 
-    for (i = 0; i < n; i++) {
+    for (i = 0; i < n && rc == 0; i++) {
         if (scans[i].event.lot.len == 0 || scans[i].event.lot.len > SV_LOT_MAX
             || svw_lots_has(&consume->lots, scans[i].event.gtin, scans[i].event.lot))
         {
             continue;
         }
 
-        if (svw_lots_add(&consume->lots, scans[i].event.gtin, scans[i].event.lot) != 0) {
-            rc = -1;
-            break;
-        }
-
+        rc = svw_lots_add(&consume->lots, scans[i].event.gtin, scans[i].event.lot);
         snprintf(gtin, sizeof(gtin), "%" PRIu64, scans[i].event.gtin);
         snprintf(lot, sizeof(lot), "%.*s", (int) scans[i].event.lot.len, (const char *) scans[i].event.lot.data);
         svw_array_add(&gtins, gtin);
@@ -242,7 +266,8 @@ svw_consume_known(svw_consume_t *consume, const svw_consume_scan_t *scans, size_
     }
 
     if (rc == 0 && gtins.n > 0) {
-        rc = svw_fact_lots(consume, gtins.text, lots.text);
+        consume->fed = 1;
+        rc = svw_fact_lots(consume, gtins.text, lots.text, rows);
     }
 
     svw_array_free(&gtins);
@@ -257,6 +282,7 @@ int
 svw_consume_lot(svw_consume_t *consume, const char *gtin, const char *lot)
 {
     int          rc;
+    PGresult    *rows;
     svw_array_t  gtins = { 0 }, lots = { 0 };
 
     svw_array_begin(&gtins);
@@ -266,32 +292,27 @@ svw_consume_lot(svw_consume_t *consume, const char *gtin, const char *lot)
 
     rc = svw_array_end(&gtins) == 0 && svw_array_end(&lots) == 0
          && svw_lots_add(&consume->lots, strtoull(gtin, NULL, 10), (sv_span_t) { (const uint8_t *) lot, strlen(lot) }) == 0
-         ? svw_fact_lots(consume, gtins.text, lots.text) : svw_consume_memory(consume);
+         ? svw_fact_lots(consume, gtins.text, lots.text, &rows) : svw_consume_memory(consume);
 
     svw_array_free(&gtins);
     svw_array_free(&lots);
+
+    if (rc == 0) {
+        consume->fed = 1;
+        rc = svw_fact_lot_rows(consume, rows, 0);
+        PQclear(rows);
+    }
 
     return rc;
 }
 
 
 static int
-svw_fact_lots(svw_consume_t *consume, const char *gtins, const char *lots)
+svw_fact_lots(svw_consume_t *consume, const char *gtins, const char *lots, PGresult **rows)
 {
-    int                rc;
-    PGresult          *rows;
     const char *const  params[] = { gtins, lots };
 
-    consume->fed = 1;
-
-    if (svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select * from sv.judge_lots($1, $2)", 2, params)) != 0) {
-        return -1;
-    }
-
-    rc = svw_fact_lot_rows(consume, rows, 0);
-    PQclear(rows);
-
-    return rc;
+    return svw_consume_db(consume, svw_db_query(&consume->db, rows, "select * from sv.judge_lots($1, $2)", 2, params));
 }
 
 
@@ -317,18 +338,16 @@ svw_fact_strangers(svw_consume_t *consume, const svw_consume_scan_t *scans, size
 static int
 svw_fact_lot_rows(svw_consume_t *consume, const PGresult *rows, int known)
 {
-    int                      rc, row;
-    svw_judge_commission_t   commission;
+    int        rc, row;
+    uint64_t   gtin;
+    sv_span_t  lot;
 
     for (rc = 0, row = 0; row < PQntuples(rows) && rc == 0; row++) {
-        commission = (svw_judge_commission_t) {
-            .time_ms = strtoll(PQgetvalue(rows, row, 4), NULL, 10),
-            .gtin = strtoull(PQgetvalue(rows, row, 1), NULL, 10),
-            .lot = svw_consume_span(rows, row, 2), .expiry = svw_consume_span(rows, row, 3)
-        };
+        gtin = strtoull(PQgetvalue(rows, row, 1), NULL, 10);
+        lot = svw_consume_span(rows, row, 2);
 
-        if (commission.lot.len > 0 && (!known || svw_lots_has(&consume->lots, commission.gtin, commission.lot))) {
-            rc = svw_fact_commission(consume, &commission, PQgetvalue(rows, row, 5), 1);
+        if (lot.len > 0 && (!known || svw_lots_has(&consume->lots, gtin, lot))) {
+            rc = svw_fact_commission(consume, rows, row, 1);
         }
     }
 
@@ -336,16 +355,38 @@ svw_fact_lot_rows(svw_consume_t *consume, const PGresult *rows, int known)
 }
 
 
-/*
- * With its markets, or its serials: lines of a text, each with its end.
- */
 static int
-svw_fact_commission(svw_consume_t *consume, svw_judge_commission_t *commission, const char *list, int markets)
+svw_fact_commission(svw_consume_t *consume, const PGresult *rows, int row, int first)
 {
-    int          rc;
+    int                      rc;
+    sv_span_t               *spans;
+    svw_judge_commission_t   commission;
+
+    spans = svw_consume_commission(rows, row, first, &commission);
+    if (spans == NULL) {
+        return svw_consume_memory(consume);
+    }
+
+    consume->fed = 1;
+    rc = svw_judge_commission(consume->judge, &commission) == 0 ? 0 : svw_consume_memory(consume);
+    free(spans);
+
+    return rc;
+}
+
+
+/*
+ * Columns from `first' on: gtin, lot, expiry, at_ms, then lines: markets (first
+ * is 1, sv.judge_lots) or serials (0, sv.judge_late).  The caller frees.
+ */
+sv_span_t *
+svw_consume_commission(const PGresult *rows, int row, int first, svw_judge_commission_t *commission)
+{
     size_t       n;
     sv_span_t   *spans;
-    const char  *p, *end;
+    const char  *p, *end, *list;
+
+    list = PQgetvalue(rows, row, first + 4);
 
     for (n = 0, p = list; *p != '\0'; p++) {
         n += *p == '\n';
@@ -353,14 +394,20 @@ svw_fact_commission(svw_consume_t *consume, svw_judge_commission_t *commission, 
 
     spans = calloc(n + 1, sizeof(sv_span_t));
     if (spans == NULL) {
-        return svw_consume_memory(consume);
+        return NULL;
     }
 
     for (n = 0, p = list; (end = strchr(p, '\n')) != NULL; p = end + 1) {
         spans[n++] = (sv_span_t) { (const uint8_t *) p, (size_t) (end - p) };
     }
 
-    if (markets) {
+    *commission = (svw_judge_commission_t) {
+        .gtin = strtoull(PQgetvalue(rows, row, first), NULL, 10),
+        .lot = svw_consume_span(rows, row, first + 1), .expiry = svw_consume_span(rows, row, first + 2),
+        .time_ms = strtoll(PQgetvalue(rows, row, first + 3), NULL, 10)
+    };
+
+    if (first == 1) {
         commission->markets = spans;
         commission->n_markets = n;
     } else {
@@ -368,11 +415,7 @@ svw_fact_commission(svw_consume_t *consume, svw_judge_commission_t *commission, 
         commission->n_serials = n;
     }
 
-    consume->fed = 1;
-    rc = svw_judge_commission(consume->judge, commission) == 0 ? 0 : svw_consume_memory(consume);
-    free(spans);
-
-    return rc;
+    return spans;
 }
 
 
@@ -434,11 +477,10 @@ svw_consume_recalls(svw_consume_t *consume)
 int
 svw_consume_late(svw_consume_t *consume, const char *gtin, const char *lot)
 {
-    int                      rc, row;
-    char                     since[24];
-    PGresult                *rows;
-    svw_judge_commission_t   commission;
-    const char *const        params[] = { gtin, lot, since };
+    int                rc, row;
+    char               since[24];
+    PGresult          *rows;
+    const char *const  params[] = { gtin, lot, since };
 
     snprintf(since, sizeof(since), "%" PRId64, svw_consume_since(consume));
 
@@ -449,13 +491,7 @@ svw_consume_late(svw_consume_t *consume, const char *gtin, const char *lot)
     }
 
     for (rc = 0, row = 0; row < PQntuples(rows) && rc == 0; row++) {
-        commission = (svw_judge_commission_t) {
-            .gtin = strtoull(PQgetvalue(rows, row, 0), NULL, 10),
-            .lot = svw_consume_span(rows, row, 1), .expiry = svw_consume_span(rows, row, 2),
-            .time_ms = strtoll(PQgetvalue(rows, row, 3), NULL, 10)
-        };
-
-        rc = svw_fact_commission(consume, &commission, PQgetvalue(rows, row, 4), 0);
+        rc = svw_fact_commission(consume, rows, row, 0);
     }
 
     PQclear(rows);

@@ -60,12 +60,33 @@ svw_consume_findings(svw_consume_t *consume)
 static int
 svw_finding_row(svw_consume_t *consume, const PGresult *rows, int row)
 {
+    json_t              *detail;
+    svw_feed_finding_t   found;
+
+    if (svw_feed_finding(rows, row, &consume->params, &found) != 0) {
+        return 0;
+    }
+
+    detail = json_loads(PQgetvalue(rows, row, SVW_FEED_DETAIL), 0, NULL);
+
+    if (detail == NULL || json_object_set_new(detail, "finding_id", json_string(PQgetvalue(rows, row, SVW_FEED_ID))) != 0) {
+        json_decref(detail);
+        return svw_consume_memory(consume);
+    }
+
+    consume->fed = 1;
+    svw_case_store_take(&consume->store, &found.finding, consume->ref, detail);
+
+    return 0;
+}
+
+
+int
+svw_feed_finding(const PGresult *rows, int row, const svw_params_t *params, svw_feed_finding_t *found)
+{
     int                        rule;
-    char                       key[2][128];
     size_t                     i;
-    json_t                    *detail;
-    sv_span_t                  serial, keys[2];
-    svw_finding_t              finding;
+    svw_finding_t             *finding;
     const svw_finding_kind_t  *kind;
 
     rule = svw_rule_parse(PQgetvalue(rows, row, SVW_FEED_RULE));
@@ -77,43 +98,33 @@ svw_finding_row(svw_consume_t *consume, const PGresult *rows, int row)
     }
 
     /* of no concern here, or turned off */
-    if (kind == NULL || !svw_rule_enabled(&consume->params, kind->rule)) {
-        return 0;
+    if (kind == NULL || !svw_rule_enabled(params, kind->rule)) {
+        return -1;
     }
 
-    serial = svw_consume_span(rows, row, SVW_FEED_SERIAL);
+    found->serial = svw_consume_span(rows, row, SVW_FEED_SERIAL);
+    finding = &found->finding;
 
-    finding = (svw_finding_t) {
+    *finding = (svw_finding_t) {
         .rule = kind->rule, .weight = kind->weight, .severity = kind->severity, .cause = kind->cause,
-        .gtin = strtoull(PQgetvalue(rows, row, SVW_FEED_GTIN), NULL, 10),
-        .lot = svw_consume_span(rows, row, SVW_FEED_LOT), .serials = &serial, .n_serials = serial.len > 0, .keys = keys, .n_keys = 2,
+        .gtin = strtoull(PQgetvalue(rows, row, SVW_FEED_GTIN), NULL, 10), .lot = svw_consume_span(rows, row, SVW_FEED_LOT),
+        .serials = &found->serial, .n_serials = found->serial.len > 0, .keys = found->keys, .n_keys = 2,
         .first_ms = strtoll(PQgetvalue(rows, row, SVW_FEED_AT), NULL, 10),
         .withdrawn = PQgetvalue(rows, row, SVW_FEED_SETTLED)[0] == 't'
     };
 
-    finding.last_ms = finding.first_ms;
+    finding->last_ms = finding->first_ms;
 
-    snprintf(key[0], sizeof(key[0]), "o:%s/%014llu/%s", svw_rules_about[kind->rule].name, (unsigned long long) finding.gtin,
+    snprintf(found->key[0], sizeof(found->key[0]), "o:%s/%014llu/%s", svw_rules_about[kind->rule].name, (unsigned long long) finding->gtin,
              PQgetvalue(rows, row, SVW_FEED_LOT));
-    snprintf(key[1], sizeof(key[1]), "s:%014llu/%s", (unsigned long long) finding.gtin, PQgetvalue(rows, row, SVW_FEED_SERIAL));
+    snprintf(found->key[1], sizeof(found->key[1]), "s:%014llu/%s", (unsigned long long) finding->gtin,
+             PQgetvalue(rows, row, SVW_FEED_SERIAL));
 
     for (i = 0; i < 2; i++) {
-        keys[i] = (sv_span_t) { (const uint8_t *) key[i], strlen(key[i]) };
+        found->keys[i] = (sv_span_t) { (const uint8_t *) found->key[i], strlen(found->key[i]) };
     }
 
-    detail = json_loads(PQgetvalue(rows, row, SVW_FEED_DETAIL), 0, NULL);
-
-    if (detail == NULL || svw_finding_id(PQgetvalue(rows, row, SVW_FEED_ID), finding.id) != 0
-        || json_object_set_new(detail, "finding_id", json_string(PQgetvalue(rows, row, SVW_FEED_ID))) != 0)
-    {
-        json_decref(detail);
-        return svw_consume_memory(consume);
-    }
-
-    consume->fed = 1;
-    svw_case_store_take(&consume->store, &finding, consume->ref, detail);
-
-    return 0;
+    return svw_finding_id(PQgetvalue(rows, row, SVW_FEED_ID), finding->id);
 }
 
 

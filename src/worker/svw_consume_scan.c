@@ -56,34 +56,8 @@ svw_consume_feed(svw_consume_t *consume, const svw_consume_scan_t *scan)
 {
     svw_judge_scan_t        to;
     svw_judge_commission_t  late;
-    const sv_event_t       *event;
-    const svw_site_row_t   *site, *before;
 
-    event = &scan->event;
-    site = svw_consume_site(consume, event->location);
-    before = svw_consume_site(consume, scan->before);
-
-    to = (svw_judge_scan_t) {
-        .ref = scan->ref,
-        .time_ms = event->occurred_ms != 0 ? event->occurred_ms : event->at_ms,
-        .gtin = event->gtin, .serial = event->serial, .lot = event->lot, .expiry = event->expiry,
-        .operation = scan->operation, .of = scan->of,
-        .kind = event->location == 0 ? SVW_ACTOR_CONSUMER : site != NULL ? site->kind : SVW_ACTOR_UNKNOWN,
-        .session = event->session, .lat = event->lat, .lon = event->lon,
-        .accuracy_km = event->accuracy_km != 0 ? event->accuracy_km : NAN,
-        .entry = svw_consume_entry(event->entry_mode), .reason = event->reason, .hint = event->hint
-    };
-
-    memcpy(to.country, event->country, sizeof(to.country));
-
-    if (site != NULL) {
-        to.actor = (sv_span_t) { (const uint8_t *) site->gln, strlen(site->gln) };
-    }
-
-    if (before != NULL) {
-        to.before = (sv_span_t) { (const uint8_t *) before->gln, strlen(before->gln) };
-    }
-
+    svw_consume_judged(consume, scan, &to);
     consume->fed = 1;
     consume->ref = scan->ref;
 
@@ -97,11 +71,44 @@ svw_consume_feed(svw_consume_t *consume, const svw_consume_scan_t *scan)
 
     /* uploaded between the answer and now */
     late = (svw_judge_commission_t) {
-        .time_ms = scan->pack_ms, .gtin = event->gtin, .lot = scan->pack_lot, .expiry = scan->pack_expiry,
-        .serials = &event->serial, .n_serials = 1
+        .time_ms = scan->pack_ms, .gtin = to.gtin, .lot = scan->pack_lot, .expiry = scan->pack_expiry,
+        .serials = &to.serial, .n_serials = 1
     };
 
     return svw_judge_commission(consume->judge, &late) == 0 ? 0 : svw_consume_memory(consume);
+}
+
+
+void
+svw_consume_judged(const svw_consume_t *consume, const svw_consume_scan_t *scan, svw_judge_scan_t *to)
+{
+    const sv_event_t      *event;
+    const svw_site_row_t  *site, *before;
+
+    event = &scan->event;
+    site = svw_consume_site(consume, event->location);
+    before = svw_consume_site(consume, scan->before);
+
+    *to = (svw_judge_scan_t) {
+        .ref = scan->ref,
+        .time_ms = event->occurred_ms != 0 ? event->occurred_ms : event->at_ms,
+        .gtin = event->gtin, .serial = event->serial, .lot = event->lot, .expiry = event->expiry,
+        .operation = scan->operation, .of = scan->of,
+        .kind = event->location == 0 ? SVW_ACTOR_CONSUMER : site != NULL ? site->kind : SVW_ACTOR_UNKNOWN,
+        .session = event->session, .lat = event->lat, .lon = event->lon,
+        .accuracy_km = event->accuracy_km != 0 ? event->accuracy_km : NAN,
+        .entry = svw_consume_entry(event->entry_mode), .reason = event->reason, .hint = event->hint
+    };
+
+    memcpy(to->country, event->country, sizeof(to->country));
+
+    if (site != NULL) {
+        to->actor = (sv_span_t) { (const uint8_t *) site->gln, strlen(site->gln) };
+    }
+
+    if (before != NULL) {
+        to->before = (sv_span_t) { (const uint8_t *) before->gln, strlen(before->gln) };
+    }
 }
 
 

@@ -101,13 +101,15 @@ static const svw_main_command_t  svw_main_commands[] = {
       "aggregation_conflict, commissioning_missing, ended_pack_supplied, supplied_before_recall,\n"
       "lot_reconciliation.\n" },
     { "replay", svw_cmd_replay,
-      "replay --scans FILE [--rules FILE] [--info]\n\n"
+      "replay --scans FILE | --from TIME --to TIME [--rules FILE] [--info]\n\n"
       "Looks at scans with the rules of the live system and prints the cases they make, as JSON Lines; how many\n"
       "findings and cases each rule makes goes to standard error. FILE is JSON Lines in order of arrival (- is\n"
-      "standard input; docs/worker.md has the members). --rules: parameters that differ from the defaults, as\n"
-      "\"name = value\" lines (rules --file prints those that are set). Neither PostgreSQL nor a configuration is\n"
-      "needed, and nothing live is touched. --info also prints what is kept for information only, such as one\n"
-      "scan of one consumer outside a pack's markets. Exit code 1 when any line could not be read.\n" },
+      "standard input; docs/worker.md has the members); neither PostgreSQL nor a configuration is needed for it.\n"
+      "--from and --to: stored history instead, of scans answered in that time; their numbers stand for lines.\n"
+      "--rules: parameters that differ from the defaults (of stored history: from what is set), as \"name = value\"\n"
+      "lines (rules --file prints those that are set). Nothing live is touched. --info also prints what is kept for\n"
+      "information only, such as one scan of one consumer outside a pack's markets. Exit code 1 when any line could\n"
+      "not be read.\n" },
     { "rules", svw_cmd_rules,
       "rules [--file] | set NAME=VALUE.. | reset NAME..\n\n"
       "The parameters of the rules: prints them with their meaning (--file: as replay --rules reads them), sets\n"

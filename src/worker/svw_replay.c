@@ -161,6 +161,11 @@ svw_replay_judge(svw_replay_t *replay, svw_replay_record_t *record)
         replay->facts++;
         return svw_judge_recall(replay->judge, record->u.recall.gtin, record->u.recall.lot, record->u.recall.time_ms, replay->now);
 
+    case SVW_REPLAY_FINDING:
+        replay->facts++;
+        svw_replay_found(replay, record->u.finding);
+        break;
+
     case SVW_REPLAY_NOTHING:
         break;
     }

@@ -5,6 +5,7 @@
  *   svw_cmd_replay     the command's arguments
  *   svw_replay         the run: source -> judge -> cases, counts
  *   svw_replay_file    the source: a file of JSON Lines
+ *   svw_replay_db      the source: stored history
  *   svw_replay_keys    requests that come twice
  *   svw_replay_read    one line of it
  *   svw_replay_word    its words and values
@@ -23,6 +24,7 @@ typedef enum {
     SVW_REPLAY_COMMISSION,
     SVW_REPLAY_LOCATION,
     SVW_REPLAY_RECALL,
+    SVW_REPLAY_FINDING,                 /* what a load of a feed found */
     SVW_REPLAY_NOTHING                  /* an empty line, or a type that means nothing to the rules */
 } svw_replay_kind_t;
 
@@ -40,6 +42,7 @@ typedef struct {
             uint64_t            gtin;
             sv_span_t           lot;
         } recall;
+        const svw_finding_t    *finding;
     } u;
 } svw_replay_record_t;
 
@@ -63,7 +66,7 @@ typedef struct svw_replay_source_s {
 /* svw_replay.c: the cases to `out', counts to stderr; the exit code */
 
 typedef struct {
-    const svw_params_t  *params;
+    svw_params_t        *params;
     FILE                *out;
     int                  bar;           /* how far it is, on stderr */
     int                  info;          /* print cases that are kept for information only, too */
@@ -79,6 +82,11 @@ int svw_replay_write(FILE *out, const svw_final_t *final);
 /* svw_replay_file.c: JSON Lines; "-": standard input. NULL: said on stderr */
 svw_replay_source_t *svw_replay_file_open(const char *file);
 void svw_replay_file_close(svw_replay_source_t *source);
+
+
+/* svw_replay_db.c: history in PostgreSQL, [from, to). `params' get what is set in the live system. NULL: said on stderr */
+svw_replay_source_t *svw_replay_db_open(svw_conf_t *conf, int64_t from_ms, int64_t to_ms, svw_params_t *params);
+void svw_replay_db_close(svw_replay_source_t *source);
 
 
 /* svw_replay_keys.c: digests of some days, so that memory does not grow with the file */

@@ -12,7 +12,8 @@ static void svw_write_span(FILE *out, sv_span_t span);
 int
 svw_replay_write(FILE *out, const svw_final_t *final)
 {
-    size_t  i;
+    size_t       i;
+    const char  *comma;
 
     static const char *const  severities[] = { "info", "low", "medium", "high", "critical" };
 
@@ -43,8 +44,12 @@ svw_replay_write(FILE *out, const svw_final_t *final)
     svw_write_spans(out, "actors", final->actors, final->n_actors);
     fputs(",\"scans\":[", out);
 
-    for (i = 0; i < final->n_refs; i++) {
-        fprintf(out, "%s%" PRIu64, i > 0 ? "," : "", final->refs[i]);
+    /* of stored history facts have no number: 0, the first of all */
+    for (i = 0, comma = ""; i < final->n_refs; i++) {
+        if (final->refs[i] != 0) {
+            fprintf(out, "%s%" PRIu64, comma, final->refs[i]);
+            comma = ",";
+        }
     }
 
     fprintf(out, "],\"decided_at\":%" PRIu64 ",\"cause\":\"%s\"}\n", final->decided_at, final->cause);
