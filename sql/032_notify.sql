@@ -22,7 +22,7 @@ create table sv.notify_target (
   n           bigint       not null,                      -- of sv.case_event
   seq         bigint       not null default 0,            -- of the last notification
   holder      integer,                                    -- pid
-  held_until  timestamptz,
+  held_until  timestamptz,                                -- without a holder: when it left
   log_ino     bigint,                                     -- a log: the file, and up to where it is known
   log_pos     bigint,
   sent        bigint       not null default 0,
@@ -113,7 +113,7 @@ language sql security definer
 set search_path = pg_catalog, pg_temp
 as $$
   update sv.notify_target
-  set holder = null, held_until = null
+  set holder = null, held_until = clock_timestamp()
   where target = p_target and holder = pg_backend_pid()
 $$;
 

@@ -306,12 +306,12 @@ subtest 'the supervisor' => sub {
     $sv->stop('worker');
     $sv->start_worker;
     my $server = $sv->server('worker');
-    wait_for { $server->children == 3 } 'three roles';
+    wait_for { $server->children == 4 } 'four roles';
 
     my @before = $server->children;
     $sv->worker_conf(log_level => 'debug');
     $sv->signal('worker', 'HUP');
-    wait_for { my %old = map { $_ => 1 } @before; 3 == grep { !$old{$_} } $server->children } 'new processes with the new configuration';
+    wait_for { my %old = map { $_ => 1 } @before; 4 == grep { !$old{$_} } $server->children } 'new processes with the new configuration';
 
     @before = $server->children;
     $sv->write_file('worker.conf', "postgres = dbname=sv\nnonsense = 1\n");

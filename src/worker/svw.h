@@ -35,7 +35,7 @@
  *
  * The roles relay, housekeeping, push
  *   svw_relay      outbox -> Redis, audit chain
- *   svw_housekeeping   partitions, purges, parked events    svw_reconcile   declared lots
+ *   svw_housekeeping   partitions, parked events    svw_keep   what goes when     svw_reconcile   declared lots
  *   svw_push       events to a receiver (svw_push_http: one request; svw_http: what every request has)
  *   svw_out        what is told to others, in order          svw_epcis       written as EPCIS 2.0
  *
@@ -158,6 +158,11 @@ typedef struct {
     unsigned         housekeeping_interval;
     unsigned         months_ahead;      /* months */
     unsigned         idempotency_keep;
+    unsigned         scan_keep;         /* these: days */
+    unsigned         session_keep;
+    unsigned         finding_keep;
+    unsigned         case_keep;
+    unsigned         work_keep;
     unsigned         drain_timeout;
 
     unsigned         strict;            /* of the inbox, and of feeds that do not say otherwise */
@@ -277,6 +282,7 @@ int svw_atomic_end(svw_atomic_t *out, int good);
 int svw_ingest_run(svw_conf_t *conf);
 int svw_relay_run(svw_conf_t *conf);
 int svw_housekeeping_run(svw_conf_t *conf);
+int svw_keep(const svw_conf_t *conf, svw_db_t *db);    /* how many jobs failed */
 int svw_api_run(svw_conf_t *conf);
 int svw_push_run(svw_conf_t *conf);
 int svw_consume_run(svw_conf_t *conf);

@@ -59,6 +59,11 @@ static const svw_conf_key_t  svw_conf_keys[] = {
     SVW_KEY(housekeeping_interval, time, 100, SVW_DAY_MS),
     SVW_KEY(months_ahead, number, 1, 24),
     SVW_KEY(idempotency_keep, time, SVW_DAY_MS, 24 * SVW_DAY_MS),
+    SVW_KEY(scan_keep, days, 32, 36500),
+    SVW_KEY(session_keep, days, 1, 36500),
+    SVW_KEY(finding_keep, days, 366, 36500),
+    SVW_KEY(case_keep, days, 366, 36500),
+    SVW_KEY(work_keep, days, 8, 36500),
     SVW_KEY(drain_timeout, time, 100, 3600 * 1000),
     SVW_KEY(api_listen, listen, 0, 0),
     SVW_KEY(api_postgres, postgres, 0, 0),
@@ -98,6 +103,7 @@ svw_conf_read(svw_conf_t *conf, const char *file, char error[SVW_TEXT])
         .settle = 1000, .scan_interval = 1000, .relay_interval = 200, .relay_batch = 500,
         .redis_timeout = 250, .cache_ttl = 3600 * 1000, .housekeeping_interval = 60 * 1000,
         .months_ahead = 2, .idempotency_keep = 7 * SVW_DAY_MS, .drain_timeout = 10 * 1000,
+        .scan_keep = 400, .session_keep = 30, .finding_keep = 6 * 365, .case_keep = 6 * 365, .work_keep = 90,
         .ingest_processes = 1, .api_threads = 4, .capture_file_limit = 100 * SVW_MIB, .push_interval = 1000,
         .notify_severity = 2, .notify_hold = 30 * 60 * 1000, .notify_timeout = 10 * 1000, .notify_interval = 1000
     };

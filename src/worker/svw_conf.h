@@ -33,6 +33,7 @@ const char *svw_conf_set_text(void *base, const svw_conf_key_t *key, const char 
 const char *svw_conf_set_word(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_number(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_time(void *base, const svw_conf_key_t *key, const char *value);
+const char *svw_conf_set_days(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_size(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_postgres(void *base, const svw_conf_key_t *key, const char *value);
 const char *svw_conf_set_listen(void *base, const svw_conf_key_t *key, const char *value);

@@ -19,6 +19,8 @@ static const svw_conf_word_t  svw_conf_times[] = {
     { "", 1000 }, { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 3600 * 1000 }, { "d", 24 * 3600 * 1000 }, { NULL, 0 }
 };
 
+static const svw_conf_word_t  svw_conf_days[] = { { "d", 1 }, { "y", 365 }, { NULL, 0 } };
+
 static const svw_conf_word_t  svw_conf_sizes[] = {
     { "", 1 }, { "k", 1024 }, { "m", 1024 * 1024 }, { "g", 1024 * 1024 * 1024 }, { NULL, 0 }
 };
@@ -78,6 +80,23 @@ svw_conf_set_time(void *base, const svw_conf_key_t *key, const char *value)
     const char  *wrong;
 
     wrong = svw_conf_quantity(key, value, svw_conf_times, "expected a time such as 200ms, 5s, 10m, 1h, 7d",
+                              "the time is out of range, see docs/worker.md", &n);
+
+    if (wrong == NULL) {
+        *(unsigned *) svw_conf_field(base, key) = (unsigned) n;
+    }
+
+    return wrong;
+}
+
+
+const char *
+svw_conf_set_days(void *base, const svw_conf_key_t *key, const char *value)
+{
+    uint64_t     n;
+    const char  *wrong;
+
+    wrong = svw_conf_quantity(key, value, svw_conf_days, "expected a time in days or years such as 400d, 6y",
                               "the time is out of range, see docs/worker.md", &n);
 
     if (wrong == NULL) {

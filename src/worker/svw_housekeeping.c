@@ -6,16 +6,14 @@
 #include <stdlib.h>
 
 
-#define SVW_PURGE_BATCH  1000
-#define SVW_PURGE_PAUSE  20             /* ms: the counter goes first */
-#define SVW_PARK_BATCH   100            /* events that wait for their packs, a transaction */
-#define SVW_PENDING_MORE 300            /* s beyond the life of a cache entry */
+#define SVW_DAYS_AHEAD  "7"             /* partitions of scans */
+#define SVW_PARK_BATCH  100             /* events that wait for their packs, a transaction */
+#define SVW_PARK_PAUSE  20              /* ms: the counter goes first */
 
 
 static void svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db);
 static int svw_housekeeping_sign(svw_conf_t *conf, svw_db_t *db);
 static int64_t svw_housekeeping_parked(svw_db_t *db);
-static int64_t svw_housekeeping_purge(svw_db_t *db, const char *sql, int64_t seconds);
 static int64_t svw_housekeeping_call(svw_db_t *db, const char *sql, int n, const char *const *params);
 
 
@@ -41,34 +39,32 @@ svw_housekeeping_run(svw_conf_t *conf)
 static void
 svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 {
+    int          failed;
     char         months[16], text[SVW_TEXT];
-    int64_t      made, keys, pending, stages, heads, lots, parked, salts;
+    int64_t      made, days, heads, lots, parked, salts;
     const char  *params[2];
+
+    const char *const  ahead[] = { SVW_DAYS_AHEAD };
 
     snprintf(months, sizeof(months), "%u", conf->months_ahead);
     params[0] = months;
 
     made = svw_housekeeping_call(db, "select sv.keep_partitions($1)", 1, params);
     salts = svw_housekeeping_call(db, "select sv.keep_salts()", 0, NULL);
-    stages = svw_housekeeping_call(db, "select sv.stage_clean()", 0, NULL);
-    keys = svw_housekeeping_purge(db, "select sv.purge_idempotency(now() - make_interval(secs => $1::integer), $2)",
-                                  conf->idempotency_keep / 1000);
-    pending = svw_housekeeping_purge(db, "select sv.purge_pending(now() - make_interval(secs => $1::integer), $2)",
-                                     conf->cache_ttl / 1000 + SVW_PENDING_MORE);
+    days = svw_housekeeping_call(db, "select sv.keep_days($1)", 1, ahead);
     heads = svw_housekeeping_sign(conf, db);
     lots = svw_reconcile(db);
     parked = svw_housekeeping_parked(db);
 
-    if (made > 0 || stages > 0 || keys > 0 || pending > 0 || parked > 0) {
-        svw_log(SVW_LOG_INFO, "made %" PRId64 " partitions; removed %" PRId64 " idempotency keys, %" PRId64
-                " cache writes that are out of date, %" PRId64 " staging tables; looked at %" PRId64 " events that wait",
-                made, keys, pending, stages, parked);
+    failed = svw_keep(conf, db);
+
+    if (made > 0 || days > 0 || parked > 0) {
+        svw_log(SVW_LOG_INFO, "made %" PRId64 " partitions; looked at %" PRId64 " events that wait", made + days, parked);
     }
 
-    snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " idempotency keys, %" PRId64
-             " cache writes and %" PRId64 " staging tables removed, %" PRId64 " events that wait looked at%s", made, keys, pending,
-             stages, parked,
-             made < 0 || keys < 0 || pending < 0 || stages < 0 || heads < 0 || lots < 0 || parked < 0 || salts < 0
+    snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " events that wait looked at%s",
+             (made > 0 ? made : 0) + (days > 0 ? days : 0), parked,
+             made < 0 || days < 0 || heads < 0 || lots < 0 || parked < 0 || salts < 0 || failed > 0
              ? "; a step failed, see the log" : "");
     params[0] = "housekeeping";
     params[1] = text;
@@ -122,37 +118,7 @@ svw_housekeeping_parked(svw_db_t *db)
             return all + n;
         }
 
-        svw_pause(SVW_PURGE_PAUSE);
-    }
-
-    return all;
-}
-
-
-static int64_t
-svw_housekeeping_purge(svw_db_t *db, const char *sql, int64_t seconds)
-{
-    char         age[24], limit[16];
-    int64_t      n, all;
-    const char  *params[2];
-
-    snprintf(age, sizeof(age), "%" PRId64, seconds);
-    snprintf(limit, sizeof(limit), "%d", SVW_PURGE_BATCH);
-    params[0] = age;
-    params[1] = limit;
-
-    for (all = 0; !svw_stopping(); all += n) {
-        n = svw_housekeeping_call(db, sql, 2, params);
-
-        if (n < 0) {
-            return n;
-        }
-
-        if (n < SVW_PURGE_BATCH) {
-            return all + n;
-        }
-
-        svw_pause(SVW_PURGE_PAUSE);
+        svw_pause(SVW_PARK_PAUSE);
     }
 
     return all;

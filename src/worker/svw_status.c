@@ -155,6 +155,15 @@ svw_status_print(const json_t *status)
                svw_int_of(value, "sent"), svw_int_of(value, "waiting"), svw_int_of(value, "held"));
     }
 
+    object = json_object_get(status, "keep");
+
+    json_object_foreach(object, name, value) {
+        if (svw_int_of(value, "rows_all") + svw_int_of(value, "parts_all") > 0 || json_is_string(json_object_get(value, "oldest"))) {
+            printf("%-13s %" PRId64 " rows and %" PRId64 " partitions went; the oldest: %.10s\n", name, svw_int_of(value, "rows_all"),
+                   svw_int_of(value, "parts_all"), json_is_string(json_object_get(value, "oldest")) ? svw_text_of(value, "oldest") : "none");
+        }
+    }
+
     object = json_object_get(status, "figures");
 
     json_object_foreach(object, name, value) {

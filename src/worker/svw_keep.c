@@ -1,0 +1,174 @@
+#include "svw.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+
+#define SVW_KEEP_PAUSE    20            /* ms between two transactions: the counter goes first */
+#define SVW_KEEP_ROUND    10000         /* ms: then it is another job's turn, until the next round */
+#define SVW_KEEP_PENDING  300           /* s beyond the life of a cache entry */
+#define SVW_KEEP_DAY      86400
+
+typedef enum { SVW_KEEP_MS, SVW_KEEP_DAYS, SVW_KEEP_FIXED } svw_keep_unit_t;
+
+typedef struct {
+    const char       *name;
+    const char       *sql;
+    size_t            setting;
+    svw_keep_unit_t   unit;             /* of the setting; fixed: there is none */
+    unsigned          more;             /* s */
+    const char       *limit;            /* rows, pages, cases: a transaction */
+} svw_keep_job_t;
+
+typedef struct {
+    int64_t      rows, parts;
+    char         oldest[64];            /* "" none */
+    char         failed[SVW_TEXT];
+} svw_keep_done_t;
+
+
+static int svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job);
+static int64_t svw_keep_age(const svw_conf_t *conf, const svw_keep_job_t *job);
+static int svw_keep_step(svw_db_t *db, const svw_keep_job_t *job, const char *const *params, svw_keep_done_t *done);
+
+
+#define SVW_KEEP(name, sql, setting, unit, more, limit)                                                                            \
+    { name, "select rows, parts, more, oldest from sv." sql "(now() - make_interval(secs => $1::bigint), $2)",                     \
+      offsetof(svw_conf_t, setting), unit, more, limit }
+
+/* The audit trail, and with it what an export of any day needs, is kept for ever. */
+static const svw_keep_job_t  svw_keep_jobs[] = {
+    SVW_KEEP("stages", "keep_stages", work_keep, SVW_KEEP_DAYS, 0, "1"),
+    SVW_KEEP("idempotency", "keep_keys", idempotency_keep, SVW_KEEP_MS, 0, "1000"),
+    SVW_KEEP("cache_writes", "keep_pending", cache_ttl, SVW_KEEP_MS, SVW_KEEP_PENDING, "1000"),
+    SVW_KEEP("sessions", "keep_sessions", session_keep, SVW_KEEP_DAYS, 0, "64"),
+    SVW_KEEP("scans", "keep_scans", scan_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("findings", "keep_findings", finding_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("cases", "keep_cases", case_keep, SVW_KEEP_DAYS, 0, "20"),
+    SVW_KEEP("loads", "keep_loads", work_keep, SVW_KEEP_FIXED, 7 * SVW_KEEP_DAY, "100"),
+    SVW_KEEP("load_errors", "keep_errors", work_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("quarantine", "keep_quarantine", work_keep, SVW_KEEP_DAYS, 0, "100"),
+    SVW_KEEP("captures", "keep_captures", work_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("notifications", "keep_told", work_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("gateways", "keep_sources", scan_keep, SVW_KEEP_DAYS, 0, "1"),
+    SVW_KEEP("receivers", "keep_targets", work_keep, SVW_KEEP_FIXED, 30 * SVW_KEEP_DAY, "1")
+};
+
+
+/* What is too old goes, job by job. One that fails is told and tried again in the next round. */
+int
+svw_keep(const svw_conf_t *conf, svw_db_t *db)
+{
+    int     failed;
+    size_t  i;
+
+    failed = 0;
+
+    for (i = 0; i < sizeof(svw_keep_jobs) / sizeof(svw_keep_jobs[0]) && !svw_stopping(); i++) {
+        if (db->pg == NULL || PQstatus(db->pg) != CONNECTION_OK) {
+            return failed + 1;
+        }
+
+        failed += svw_keep_job(conf, db, &svw_keep_jobs[i]) != 0;
+    }
+
+    return failed;
+}
+
+
+static int
+svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job)
+{
+    int               rc;
+    char              age[24], took[24], rows[24], parts[24];
+    int64_t           start;
+    const char       *params[7];
+    svw_keep_done_t   done;
+
+    snprintf(age, sizeof(age), "%" PRId64, svw_keep_age(conf, job));
+    params[0] = age;
+    params[1] = job->limit;
+
+    done = (svw_keep_done_t) { .rows = 0 };
+    start = svw_now_ms();
+
+    while ((rc = svw_keep_step(db, job, params, &done)) == 1 && !svw_stopping() && svw_now_ms() - start < SVW_KEEP_ROUND) {
+        svw_pause(SVW_KEEP_PAUSE);
+    }
+
+    if (done.rows > 0 || done.parts > 0) {
+        svw_log(SVW_LOG_INFO, "%s: %" PRId64 " rows, %" PRId64 " partitions or tables", job->name, done.rows, done.parts);
+    }
+
+    snprintf(took, sizeof(took), "%" PRId64, svw_now_ms() - start);
+    snprintf(rows, sizeof(rows), "%" PRId64, done.rows);
+    snprintf(parts, sizeof(parts), "%" PRId64, done.parts);
+    params[0] = job->name;
+    params[1] = took;
+    params[2] = rows;
+    params[3] = parts;
+    params[4] = age;
+    params[5] = done.oldest[0] != '\0' ? done.oldest : NULL;
+    params[6] = done.failed[0] != '\0' ? done.failed : NULL;
+
+    if (db->pg != NULL && PQstatus(db->pg) == CONNECTION_OK) {
+        (void) svw_db_do(db, "select sv.keep_note($1, $2, $3, $4, now() - make_interval(secs => $5::bigint), $6, $7)", 7, params);
+    }
+
+    return rc == -1 ? -1 : 0;
+}
+
+
+/* s */
+static int64_t
+svw_keep_age(const svw_conf_t *conf, const svw_keep_job_t *job)
+{
+    unsigned  setting;
+
+    memcpy(&setting, (const char *) conf + job->setting, sizeof(setting));
+
+    switch (job->unit) {
+
+    case SVW_KEEP_MS:
+        return (int64_t) setting / 1000 + job->more;
+
+    case SVW_KEEP_DAYS:
+        return (int64_t) setting * SVW_KEEP_DAY + job->more;
+
+    default:
+        return job->more;
+    }
+}
+
+
+/* 1: there is more; 0: that was all, or it has to wait; -1: failed */
+static int
+svw_keep_step(svw_db_t *db, const svw_keep_job_t *job, const char *const *params, svw_keep_done_t *done)
+{
+    int           more;
+    PGresult     *result;
+    const char   *oldest;
+    svw_db_rc_t   rc;
+
+    rc = svw_db_query(db, &result, job->sql, 2, params);
+
+    if (rc == SVW_DB_RETRY) {
+        return 0;
+    }
+
+    if (rc != SVW_DB_OK) {
+        snprintf(done->failed, sizeof(done->failed), "%s", db->error);
+        svw_log(SVW_LOG_ERROR, "%s: %s", job->name, db->error);
+        return -1;
+    }
+
+    done->rows += svw_col_int(result, 0, "rows");
+    done->parts += svw_col_int(result, 0, "parts");
+    oldest = svw_col(result, 0, "oldest");
+    snprintf(done->oldest, sizeof(done->oldest), "%s", oldest != NULL ? oldest : "");
+    more = *svw_col(result, 0, "more") == 't';
+    PQclear(result);
+
+    return more;
+}
