@@ -419,6 +419,26 @@ subtest 'the end' => sub {
 };
 
 
+subtest 'stopped at once after an answer, while Redis is away' => sub {
+    my $n = 0;
+
+    fresh();
+    $sv->stop('redis');
+
+    for (1 .. 5) {
+        $n += $sv->get($link, key => $key)->{status} == 200;
+        $sv->server('nginx')->signal('TERM');
+        Test::SerialVerify::wait_for { !$sv->server('nginx')->running } 'the end', 20;
+        start();
+    }
+
+    $sv->start_redis;
+    empty();
+    is($n, 5, 'five answers');
+    arrive($n);
+};
+
+
 subtest 'the disk hangs' => sub {
     plan(skip_all => 'the release build has no failpoints') if !$sv->asan;
 
