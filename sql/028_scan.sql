@@ -64,7 +64,9 @@ create table sv.judge (
   until    timestamptz,
   chain_n  bigint       not null default 0,               -- operations are judged up to this row of the audit chain
   scan_n   bigint       not null default 0,               -- the last n of sv.scan
-  case_n   bigint       not null default 0                -- the last number of a case
+  case_n   bigint       not null default 0,               -- the last number of a case
+  streams  jsonb        not null default '{}',            -- what waits in each Redis: blocks; null: it cannot be reached
+  told_at  timestamptz                                    -- when the holder said so
 );
 
 insert into sv.judge default values;

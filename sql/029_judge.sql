@@ -572,16 +572,89 @@ as $$
     group by a.application_name) r
 $$;
 
+-- What waits in the streams.  sv_worker.
+create function sv.judge_tell(p_holder uuid, p_streams jsonb)
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update sv.judge set streams = p_streams, told_at = transaction_timestamp() where holder = p_holder
+$$;
+
+-- What the judge does.
+--
+--   scans       in history, ever                     behind     rows of the audit chain that wait; behind_s: the first of them, since when
+--   streams     blocks that wait in each Redis       missing    of events that gateways numbered in the last day, those that have not come
+--   cases       that are not closed, by status       asking     those of them that ask for a person
+create function sv.judge_state()
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_build_object(
+    'scans', j.scan_n,
+    'behind', h.n - j.chain_n,
+    'behind_s', (select extract(epoch from transaction_timestamp() - c.at)::numeric(12, 1) from sv.audit_chain c where c.n = j.chain_n + 1),
+    'streams', j.streams,
+    'told_at', j.told_at,
+    'missing', coalesce((select jsonb_agg(jsonb_build_object('gateway', o.gateway, 'boot', o.boot, 'events', o.missing, 'last_at', o.last_at)
+        order by o.missing desc, o.gateway, o.boot)
+      from (
+        select s.*, s.last_seq - s.received as missing
+        from sv.scan_source s
+        where s.last_at > transaction_timestamp() - interval '1 day' and s.last_seq > s.received
+        order by s.last_seq - s.received desc, s.gateway, s.boot
+        limit 20) o), '[]'),
+    'cases', coalesce((select jsonb_object_agg(c.status, c.n)
+      from (select x.status, count(*) as n from sv.case x where x.status not in ('closed', 'merged') group by x.status) c), '{}'),
+    'asking', (select count(*) from sv.case x where x.status not in ('closed', 'merged') and not x.proposed))
+  from sv.judge j, sv.audit_head h
+$$;
+
+-- As sv.status_attention(), of the judge.
+create function sv.judge_attention(p jsonb, p_running jsonb, p_now timestamptz)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce(jsonb_agg(t.text order by t.n, t.text), '[]')
+  from (
+    select 1 as n, 'no process with the role consume is connected: scans and operations are not judged; start serial-verify-worker run' as text
+    where not p_running ? 'consume'
+
+    union all
+    select 2, format('the judge is %s s behind the audit chain: look for errors of the role consume in the log', round((p ->> 'behind_s')::numeric))
+    where p_running ? 'consume' and (p ->> 'behind_s')::numeric > 60
+
+    union all
+    select 3, format('the stream of the Redis at %s cannot be read: can the role consume reach it?', r.key)
+    from jsonb_each(p -> 'streams') r
+    where r.value = 'null' and (p ->> 'told_at')::timestamptz > p_now - interval '1 minute'
+
+    union all
+    select 4, format('%s in the stream of the Redis at %s: does the role consume keep up?', sv.counted(r.value::text::bigint, 'block waits', 'blocks wait'), r.key)
+    from jsonb_each(p -> 'streams') r
+    where r.value <> 'null' and r.value::text::bigint > 5000
+
+    union all
+    select 5, format('%s of the gateway %s in the last day: lost with a process or a Redis, or still in its spool',
+      sv.counted(sum((m ->> 'events')::bigint)::bigint, 'scan event has not come', 'scan events have not come'), m ->> 'gateway')
+    from jsonb_array_elements(p -> 'missing') m
+    group by m ->> 'gateway'
+  ) t
+$$;
+
 create function sv.worker_status()
 returns jsonb
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select s.status || jsonb_build_object('attention', sv.status_attention(s.status))
-  from (select sv.status_work() || jsonb_build_object('running', sv.status_running()) as status) s
+  select s.status || jsonb_build_object('judge', s.judge, 'attention',
+    sv.status_attention(s.status) || sv.judge_attention(s.judge, s.status -> 'running', transaction_timestamp()))
+  from (select sv.status_work() || jsonb_build_object('running', sv.status_running()) as status, sv.judge_state() as judge) s
 $$;
 
-grant execute on function sv.worker_status() to sv_worker;
+grant execute on function sv.worker_status(), sv.judge_tell(uuid, jsonb) to sv_worker;
 
 
 -- What was changed of the rules' parameters, by name.  sv_worker.

@@ -7,6 +7,7 @@ use strict;
 use warnings;
 
 use FindBin;
+use JSON::PP ();
 use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::SerialVerify;
@@ -161,6 +162,24 @@ subtest 'nothing is said twice' => sub {
     wait_for { $sv->sql(q{select count(*) from sv.scan where serial = 'D1'}) } 'a scan';
     is($sv->sql('select jsonb_build_array((select jsonb_agg(c order by c.number) from sv.case c), (select jsonb_agg(f order by f.finding_id) from sv.case_finding f),
         (select n from sv.case_clock))'), $before, 'by a judge that was started anew');
+};
+
+subtest 'status' => sub {
+    wait_for { $sv->sql(q{select told_at > now() - interval '6 seconds' from sv.judge}) } 'the judge to tell';
+
+    my $gone = Test::SerialVerify::Stream->new($sv, gateway => 'gone', boot => 5);
+    $gone->line({serial => "L$_"}) for 1 .. 7;
+    $gone->send({serial => 'L8', location => $site[0]});
+    idle();
+
+    my $status = JSON::PP::decode_json($sv->sql('select sv.worker_status()'));
+    is_deeply($status->{judge}{missing}, [{gateway => 'gone', boot => 5, events => 7, last_at => $status->{judge}{missing}[0]{last_at}}], 'what has not come');
+    is_deeply([values %{$status->{judge}{streams}}], [0], 'what waits in the stream');
+    is($status->{judge}{behind}, 0, 'in the chain');
+    cmp_ok($status->{judge}{asking}, '>=', 0, 'cases that ask');
+    is(scalar(grep {/^7 scan events have not come of the gateway gone in the last day: /} @{$status->{attention}}), 1, 'a sentence for a person');
+    my ($code, $text) = $sv->command('status');
+    like($text, qr/^judged +\d+ scans and operations; 0 rows of the chain wait; 0 blocks at unix:.*^missing +7 events of gone \(boot 5\)$/ms, 'the command');
 };
 
 $sv->done_testing;

@@ -165,7 +165,7 @@ subtest 'nothing but a file' => sub {
     my ($code, $out) = replay('', 'replay', '--scans', '-');
     is("$code$out", '0', 'nothing in, nothing out');
     ($code, $out) = replay('', 'replay', '--help');
-    like($out, qr/^usage: .*replay --scans FILE \[--rules FILE\]/, '--help');
+    like($out, qr/^usage: .*replay --scans FILE \| --from TIME --to TIME \[--rules FILE\]/, '--help');
 };
 
 

@@ -351,6 +351,7 @@ svw_consume_tell(svw_consume_t *consume)
              consume->operations, consume->broken, consume->ahead, size.scans, size.serials);
 
     (void) svw_db_do(&consume->db, "select sv.figure_set($1, $2)", 2, params);
+    svw_consume_lag(consume);
 }
 
 

@@ -110,6 +110,7 @@ int svw_consume_take(svw_consume_t *consume, int *waits);          /* 1: the lea
 size_t svw_consume_read(svw_consume_t *consume);
 void svw_consume_acknowledge(svw_consume_t *consume);
 void svw_consume_forget_blocks(svw_consume_t *consume);
+void svw_consume_lag(svw_consume_t *consume);           /* how much waits in them, for status */
 int svw_consume_history(svw_consume_t *consume);       /* into sv.scan, and what is new to the judge */
 
 /* svw_consume_scan.c */

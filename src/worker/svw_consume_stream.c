@@ -388,6 +388,44 @@ svw_consume_forget_blocks(svw_consume_t *consume)
 }
 
 
+void
+svw_consume_lag(svw_consume_t *consume)
+{
+    char           *text;
+    json_t         *lag;
+    unsigned        i;
+    redisReply     *reply;
+    const char     *params[2];
+    svw_stream_t   *stream;
+
+    lag = json_object();
+
+    for (i = 0; i < consume->conf->n_redis; i++) {
+        stream = &consume->stream[i];
+        reply = NULL;
+
+        if (stream->redis.ctx != NULL && redisAppendCommand(stream->redis.ctx, "XLEN " SV_EVENT_STREAM) == REDIS_OK) {
+            reply = svw_redis_reply(&stream->redis, svw_now_ms() + stream->redis.conf->redis_timeout);
+        }
+
+        json_object_set_new(lag, stream->redis.node, reply != NULL && reply->type == REDIS_REPLY_INTEGER
+                            ? json_integer(reply->integer) : json_null());
+        freeReplyObject(reply);
+    }
+
+    text = json_dumps(lag, JSON_COMPACT);
+    json_decref(lag);
+
+    if (text != NULL) {
+        params[0] = consume->holder;
+        params[1] = text;
+        (void) svw_db_do(&consume->db, "select sv.judge_tell($1, $2)", 2, params);
+    }
+
+    free(text);
+}
+
+
 int
 svw_consume_history(svw_consume_t *consume)
 {

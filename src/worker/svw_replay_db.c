@@ -8,7 +8,9 @@
 
 
 /* what comes after what; lots and scans page by page */
-typedef enum { SVW_STORED_SITES, SVW_STORED_RECALLS, SVW_STORED_LOTS, SVW_STORED_SCANS, SVW_STORED_LATE, SVW_STORED_FEEDS, SVW_STORED_END } svw_stored_step_t;
+typedef enum {
+    SVW_STORED_SITES, SVW_STORED_RECALLS, SVW_STORED_LOTS, SVW_STORED_SCANS, SVW_STORED_LATE, SVW_STORED_FEEDS, SVW_STORED_END
+} svw_stored_step_t;
 
 typedef struct {
     svw_replay_source_t   source;

@@ -11,6 +11,7 @@ static int svw_status_load(svw_db_t *db, const char *number, int json);
 static void svw_status_print(const json_t *status);
 static void svw_status_counts(const char *title, json_t *object, const char *member, const char *none);
 static void svw_status_heads(json_t *audit);
+static void svw_status_judge(json_t *judge);
 static void svw_status_waiting(const json_t *status);
 static void svw_status_attention(const json_t *attention);
 static void svw_status_loads(const json_t *loads);
@@ -133,6 +134,8 @@ svw_status_print(const json_t *status)
     printf("\naudit chain   %" PRId64 " rows, head %s\n", svw_int_of(chain, "n"), svw_text_of(chain, "hash"));
     svw_status_heads(json_object_get(status, "audit"));
 
+    svw_status_judge(json_object_get(status, "judge"));
+
     object = json_object_get(status, "pending");
 
     json_object_foreach(object, name, value) {
@@ -212,6 +215,42 @@ svw_status_heads(json_t *audit)
 
     printf("signed heads  %" PRId64 ", the last day %s, %" PRId64 " rows behind them\n", svw_int_of(audit, "heads"),
            svw_text_of(audit, "day"), svw_int_of(audit, "unsigned"));
+}
+
+
+static void
+svw_status_judge(json_t *judge)
+{
+    size_t       i;
+    json_t      *object, *value;
+    const char  *node;
+
+    printf("judged        %" PRId64 " scans and operations; %" PRId64 " rows of the chain wait", svw_int_of(judge, "scans"),
+           svw_int_of(judge, "behind"));
+
+    object = json_object_get(judge, "streams");
+
+    json_object_foreach(object, node, value) {
+        if (json_is_null(value)) {
+            printf("; %s cannot be reached", node);
+        } else {
+            printf("; %" JSON_INTEGER_FORMAT " blocks at %s", json_integer_value(value), node);
+        }
+    }
+
+    printf("\n");
+    svw_status_counts("cases", json_object_get(judge, "cases"), NULL, NULL);
+
+    if (svw_int_of(judge, "asking") > 0) {
+        printf("              %" PRId64 " of them ask for a person\n", svw_int_of(judge, "asking"));
+    }
+
+    object = json_object_get(judge, "missing");
+
+    json_array_foreach(object, i, value) {
+        printf("missing       %" PRId64 " events of %s (boot %" PRId64 ")\n", svw_int_of(value, "events"), svw_text_of(value, "gateway"),
+               svw_int_of(value, "boot"));
+    }
 }
 
 
