@@ -315,6 +315,19 @@ subtest '--rules' => sub {
 };
 
 
+subtest 'a clock that is wrong' => sub {
+    my $wrong = scan(time => '2099-01-01T00:00:00Z', actor => 'P7', serial => 'S3', lot => 'L1');
+
+    for my $at (0 .. 3) {
+        my @lines = @reused;
+        splice @lines, $at, 0, $wrong, $wrong;
+
+        my ($case) = cases(@lines);
+        is(scalar @{$case->{scans}}, 2, "one site far ahead of all others, before line $at");
+    }
+};
+
+
 # What is the same of two runs: where lines stand in another order, by what stands in them.
 sub same {
     my ($out, $lines) = @_;

@@ -6,8 +6,18 @@
 
 
 #define SVW_EAGER  128                  /* so many scans are looked at each time; see svw_judge_due */
+#define SVW_AT_ONCE     (1u << 30)      /* of `since': however many there are */
+#define SVW_AHEAD_MS    (INT64_C(24) * 3600 * 1000)
+#define SVW_AHEAD_MANY  8               /* so many of one actor are believed */
 #define SVW_ECHOES 64                   /* misses before a scan, and after it, that it may explain */
 
+
+/* scans that are far ahead of all others: a clock is wrong, or nothing happened for long */
+typedef struct {
+    unsigned  n;                        /* one after the other */
+    int64_t   time_ms;                  /* the least of them */
+    uint64_t  actor;                    /* of the first; digest */
+} svw_ahead_t;
 
 struct svw_judge_s {
     const svw_params_t  *params;
@@ -17,12 +27,14 @@ struct svw_judge_s {
     svw_key_t           *marked[SVW_KEYS];      /* to be looked at within this call */
     svw_key_t           *dirty;                 /* to be looked at when they have grown, or at the end */
     int64_t              newest_ms;
+    svw_ahead_t          ahead;
     unsigned             any:1;                 /* newest_ms is one */
     unsigned             failed:1;              /* no memory */
     unsigned             settling:1;
 };
 
 
+static void svw_judge_clock(svw_judge_t *judge, const svw_judge_scan_t *scan);
 static void svw_judge_forget(svw_judge_t *judge);
 static void svw_judge_touch(svw_judge_t *judge, svw_key_t *key, int64_t time_ms, int notable);
 static void svw_judge_touch_node(svw_judge_t *judge, const svw_node_t *node, int notable);
@@ -104,11 +116,7 @@ svw_judge_scan(svw_judge_t *judge, const svw_judge_scan_t *scan)
         return judge->failed ? -1 : 0;
     }
 
-    if (!judge->any || scan->time_ms > judge->newest_ms) {
-        judge->newest_ms = scan->time_ms;
-        judge->any = 1;
-        svw_judge_forget(judge);
-    }
+    svw_judge_clock(judge, scan);
 
     if (scan->time_ms < judge->say.horizon_ms) {
         return judge->failed ? -1 : 0;
@@ -154,6 +162,7 @@ svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commissio
 
     for (i = 0; i < judge->facts.n_clashed; i++) {
         svw_judge_touch(judge, judge->facts.clashed[i], commission->time_ms, 1);
+        judge->facts.clashed[i]->since = SVW_AT_ONCE;
     }
 
     judge->facts.n_clashed = 0;
@@ -244,6 +253,53 @@ svw_judge_size(const svw_judge_t *judge)
     size.commissioned = judge->facts.serials;
 
     return size;
+}
+
+
+/*
+ * What time it is, by the scans.  One that is more than a day ahead of all others
+ * has a wrong clock until another one, of somebody else, says so too: else all
+ * that is remembered would be forgotten for it.
+ */
+static void
+svw_judge_clock(svw_judge_t *judge, const svw_judge_scan_t *scan)
+{
+    uint64_t      actor;
+    svw_hash_t    hash;
+    svw_ahead_t  *ahead;
+
+    ahead = &judge->ahead;
+
+    if (judge->any && scan->time_ms <= judge->newest_ms + SVW_AHEAD_MS) {
+        ahead->n = 0;
+
+        if (scan->time_ms > judge->newest_ms) {
+            judge->newest_ms = scan->time_ms;
+            svw_judge_forget(judge);
+        }
+
+        return;
+    }
+
+    svw_hash_begin(&hash, judge->evidence.hash_key);
+    svw_hash_span(&hash, scan->actor);
+    svw_hash_span(&hash, scan->session);
+    actor = svw_hash_end(&hash);
+
+    if (ahead->n == 0) {
+        ahead->actor = actor;
+        ahead->time_ms = scan->time_ms;
+    }
+
+    ahead->time_ms = scan->time_ms < ahead->time_ms ? scan->time_ms : ahead->time_ms;
+    ahead->n++;
+
+    if (ahead->n > 1 && (actor != ahead->actor || ahead->n == SVW_AHEAD_MANY)) {
+        ahead->n = 0;
+        judge->any = 1;
+        judge->newest_ms = ahead->time_ms;
+        svw_judge_forget(judge);
+    }
 }
 
 

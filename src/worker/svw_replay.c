@@ -19,7 +19,7 @@ typedef struct {
     svw_cases_t                 *cases;
     svw_replay_keys_t           *keys;
     svw_ref_t                    now;           /* what the judge is looking at */
-    int64_t                      newest_ms;     /* of what came so far; SVW_NO_TIME: nothing yet */
+    int64_t                      last_ms;       /* of the scan before; SVW_NO_TIME: none yet */
     uint64_t                     scans, facts, broken, repeats, untimed, nameless;
     uint64_t                     findings[SVW_RULE_MAX], asking[SVW_RULE_MAX], proposed[SVW_RULE_MAX], info[SVW_RULE_MAX];
     unsigned                     failed:1;      /* no memory, or the cases cannot be written */
@@ -48,7 +48,7 @@ svw_replay_run(svw_replay_source_t *source, const svw_replay_options_t *options)
     int           rc;
     svw_replay_t  replay;
 
-    replay = (svw_replay_t) { .options = options, .source = source, .newest_ms = SVW_NO_TIME };
+    replay = (svw_replay_t) { .options = options, .source = source, .last_ms = SVW_NO_TIME };
     replay.cases = svw_cases_create(options->params);
     replay.judge = svw_judge_create(options->params, svw_replay_found, &replay);
     replay.keys = svw_replay_keys_create();
@@ -199,16 +199,16 @@ svw_replay_scan(svw_replay_t *replay, svw_replay_record_t *record)
 }
 
 
-/* What does not say when it was is taken for as late as anything before it. */
+/* What does not say when it was is taken for as late as what came before it. */
 static void
 svw_replay_time_of(svw_replay_t *replay, const svw_replay_record_t *record, int64_t *ms)
 {
     if (!record->timed) {
-        *ms = replay->newest_ms != SVW_NO_TIME ? replay->newest_ms : 0;
+        *ms = replay->last_ms != SVW_NO_TIME ? replay->last_ms : 0;
         replay->untimed++;
 
-    } else if (record->kind == SVW_REPLAY_SCAN && (replay->newest_ms == SVW_NO_TIME || *ms > replay->newest_ms)) {
-        replay->newest_ms = *ms;
+    } else if (record->kind == SVW_REPLAY_SCAN) {
+        replay->last_ms = *ms;
     }
 }
 

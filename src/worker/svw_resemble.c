@@ -21,6 +21,7 @@ typedef struct {
 } svw_resemble_want_t;
 
 
+static int svw_resemble_more(sv_span_t presented, svw_resemble_pt form, void *data);
 static int svw_resemble_piece(sv_span_t presented, size_t from, size_t to, svw_resemble_pt form, void *data);
 static unsigned svw_resemble_starts(sv_span_t v, size_t start[3]);
 static int svw_resemble_rest(sv_span_t v, size_t at);
@@ -65,6 +66,12 @@ svw_resemble_forms(sv_span_t presented, svw_resemble_pt form, void *data)
         return 0;
     }
 
+    rc = svw_resemble_more(presented, form, data);
+
+    if (rc != 0) {
+        return rc;
+    }
+
     n = svw_resemble_starts(presented, start);
 
     for (i = 0; i < n; i++) {
@@ -82,6 +89,29 @@ svw_resemble_forms(sv_span_t presented, svw_resemble_pt form, void *data)
     }
 
     return 0;
+}
+
+
+/* the last sign was cut off */
+static int
+svw_resemble_more(sv_span_t presented, svw_resemble_pt form, void *data)
+{
+    int          rc;
+    uint8_t      buf[SVW_RESEMBLE_MAX + 1];
+    const char  *c;
+
+    if (presented.len < SVW_TYPO_ONE) {
+        return 0;
+    }
+
+    memcpy(buf, presented.data, presented.len);
+
+    for (c = svw_typo_signs, rc = 0; rc == 0 && *c != '\0'; c++) {
+        buf[presented.len] = (uint8_t) *c;
+        rc = form(data, (sv_span_t) { buf, presented.len + 1 }, SVW_RESEMBLE_CUT);
+    }
+
+    return rc;
 }
 
 
@@ -361,7 +391,8 @@ svw_resemble_word(svw_resemblance_t how)
     static const char *const  words[] = {
         [SVW_RESEMBLE_NOT] = "", [SVW_RESEMBLE_SAME] = "same", [SVW_RESEMBLE_CASE] = "caps_lock",
         [SVW_RESEMBLE_LAYOUT] = "keyboard_layout", [SVW_RESEMBLE_GLUED] = "separator_lost",
-        [SVW_RESEMBLE_AHEAD] = "element_ahead", [SVW_RESEMBLE_ALIKE] = "sign_alike", [SVW_RESEMBLE_TYPO] = "typing_error"
+        [SVW_RESEMBLE_AHEAD] = "element_ahead", [SVW_RESEMBLE_CUT] = "cut_off",
+        [SVW_RESEMBLE_ALIKE] = "sign_alike", [SVW_RESEMBLE_TYPO] = "typing_error"
     };
 
     return words[how];

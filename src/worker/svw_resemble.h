@@ -7,7 +7,7 @@
  * sign for another that looks alike, forgets one, or swaps two.
  *
  * What is looked up in a set of known values goes through svw_resemble_forms()
- * (some dozens) and svw_resemble_typos() (some thousands: for what was typed
+ * (some hundred) and svw_resemble_typos() (some thousands: for what was typed
  * only); two values that are at hand are compared by svw_resemble().
  */
 
@@ -22,15 +22,16 @@
 typedef enum {
     SVW_RESEMBLE_NOT,
     SVW_RESEMBLE_SAME,
-    SVW_RESEMBLE_CASE,                  /* these four: a scanner's setting */
+    SVW_RESEMBLE_CASE,                  /* these five: a scanner's setting */
     SVW_RESEMBLE_LAYOUT,
     SVW_RESEMBLE_GLUED,                 /* the next element hangs on it */
     SVW_RESEMBLE_AHEAD,                 /* the element before it, or its own AI, stands in front */
+    SVW_RESEMBLE_CUT,                   /* the last sign is missing */
     SVW_RESEMBLE_ALIKE,                 /* these two: a typist */
     SVW_RESEMBLE_TYPO
 } svw_resemblance_t;
 
-#define svw_resemble_scanner(how)  ((how) >= SVW_RESEMBLE_CASE && (how) <= SVW_RESEMBLE_AHEAD)
+#define svw_resemble_scanner(how)  ((how) >= SVW_RESEMBLE_CASE && (how) <= SVW_RESEMBLE_CUT)
 #define svw_resemble_typist(how)   ((how) >= SVW_RESEMBLE_ALIKE)
 
 /* One value that may have been meant, never the presented one itself; not 0 ends the search. Some come twice. */

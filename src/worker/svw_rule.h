@@ -68,6 +68,7 @@ svw_node_t *svw_view_next(const svw_view_t *view, svw_cursor_t *cursor);
 void svw_say(svw_say_t *say, svw_weight_t weight, svw_severity_t severity, const char *cause);
 void svw_say_apart(svw_say_t *say, sv_span_t what);
 void svw_say_key(svw_say_t *say, const char *word, const svw_key_t *a, const svw_key_t *b);
+void svw_say_narrow(svw_say_t *say);    /* it is of a client or a site: lots of its scans are not tied to each other by it */
 void svw_say_scan(svw_say_t *say, const svw_node_t *node);
 void svw_say_fact(svw_say_t *say, svw_ref_t ref, int64_t time_ms);
 void svw_say_serial(svw_say_t *say, const char *serial);        /* without a scan; lives until svw_say_end */

@@ -88,6 +88,7 @@ svw_rule_site_burst(const svw_view_t *view, svw_say_t *say)
     }
 
     svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "unknown_serials");
+    svw_say_narrow(say);
     svw_miss_apart(view, say, "unknown", since);
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {

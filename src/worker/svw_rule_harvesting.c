@@ -10,6 +10,8 @@
 
 #include "svw_miss.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 
@@ -29,6 +31,7 @@ static void svw_harvest_guesses(const svw_view_t *view, svw_say_t *say, svw_firs
 static void svw_harvest_hits(const svw_view_t *view, svw_say_t *say, svw_firsts_t *hits);
 static void svw_harvest_say(const svw_view_t *view, svw_say_t *say);
 static int svw_harvest_collect(const svw_view_t *view, svw_firsts_t *misses, svw_firsts_t *hits);
+static void svw_harvest_place(const svw_view_t *view, svw_say_t *say);
 static size_t svw_harvest_beside(const svw_view_t *view, int64_t from_ms, int64_t to_ms);
 static const void *svw_harvest_guess(const svw_view_t *view, const svw_node_t *node);
 static const void *svw_harvest_hit(const svw_node_t *node);
@@ -110,6 +113,8 @@ svw_harvest_say(const svw_view_t *view, svw_say_t *say)
 
     consumer = view->key->kind == SVW_KEY_CLIENT;
     svw_miss_apart(view, say, "", since);
+    svw_say_narrow(say);
+    svw_harvest_place(view, say);
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         if (svw_harvest_guess(view, node) != NULL || (consumer && svw_harvest_hit(node) != NULL)) {
@@ -118,6 +123,30 @@ svw_harvest_say(const svw_view_t *view, svw_say_t *say)
     }
 
     svw_say_end(say);
+}
+
+
+/* A session lasts a day or less: those of one place are one client, as far as anybody can tell. */
+static void
+svw_harvest_place(const svw_view_t *view, svw_say_t *say)
+{
+    char               word[64];
+    svw_place_t        place;
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    node = svw_view_first(view, &cursor);
+
+    if (view->key->kind != SVW_KEY_CLIENT || node == NULL) {
+        return;
+    }
+
+    place = svw_facts_place(view->facts, node);
+
+    if (!isnan(place.lat)) {
+        snprintf(word, sizeof(word), "harvesting/%.2s/%.1f/%.1f", place.country, round(place.lat * 2) / 2, round(place.lon * 2) / 2);
+        svw_say_key(say, word, NULL, NULL);
+    }
 }
 
 

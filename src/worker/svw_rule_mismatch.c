@@ -9,6 +9,7 @@
 
 #include "svw_miss.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 
@@ -63,10 +64,15 @@ svw_rule_mismatch(const svw_view_t *view, svw_say_t *say)
 }
 
 
-/* A scan that named no lot, of a serial that is of none. */
+/*
+ * A scan that named no lot, of a serial that is of none.  A part of what is printed
+ * was not read, so one may be a fault of the scanner; the same at two sites is not.
+ */
 void
 svw_rule_mismatch_serial(const svw_view_t *view, svw_say_t *say)
 {
+    int                asks;
+    char               word[48];
     svw_miss_t         miss;
     svw_cursor_t       cursor;
     svw_miss_who_t     who = { .n = 0 };
@@ -85,19 +91,25 @@ svw_rule_mismatch_serial(const svw_view_t *view, svw_say_t *say)
         }
     }
 
-    if (who.n > 0 && svw_miss_weight(view, &who, SVW_MISS_SERIAL) == SVW_WEIGHT_ASKS) {
-        svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "unknown_serial");
-
-        for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-            miss = svw_miss(node);
-
-            if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
-                svw_say_scan(say, node);
-            }
-        }
-
-        svw_say_end(say);
+    if (who.n == 0) {
+        return;
     }
+
+    asks = who.sites.n > 1;
+    snprintf(word, sizeof(word), "no_lot/%014" PRIu64, view->key->gtin);
+
+    svw_say(say, asks ? SVW_WEIGHT_ASKS : SVW_WEIGHT_INFO, asks ? SVW_SEVERITY_MEDIUM : SVW_SEVERITY_INFO, "unknown_serial");
+    svw_say_key(say, word, NULL, NULL);
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        miss = svw_miss(node);
+
+        if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
+            svw_say_scan(say, node);
+        }
+    }
+
+    svw_say_end(say);
 }
 
 

@@ -42,6 +42,7 @@ svw_say(svw_say_t *say, svw_weight_t weight, svw_severity_t severity, const char
     say->finding.first_ms = INT64_MAX;
     say->finding.last_ms = INT64_MIN;
     say->apart = (sv_span_t) {NULL, 0};
+    say->narrow = 0;
     say->lot = NULL;
     say->lots = 0;
     say->nodes.n = 0;
@@ -59,6 +60,13 @@ void
 svw_say_apart(svw_say_t *say, sv_span_t what)
 {
     say->apart = what;
+}
+
+
+void
+svw_say_narrow(svw_say_t *say)
+{
+    say->narrow = 1;
 }
 
 
@@ -374,7 +382,10 @@ svw_say_keys(svw_say_t *say)
         }
     }
 
-    svw_say_where(say);
+    if (!say->narrow) {
+        svw_say_where(say);
+    }
+
     svw_say_unique(&say->keys);
 }
 

@@ -43,6 +43,7 @@ struct svw_say_s {
     const svw_key_t      *lot;
     unsigned              lots;         /* 0, 1, 2: of many */
     char                  own[640];
+    unsigned              narrow:1;     /* does not tie what else there is of its lots */
     svw_nodes_t           nodes;
     svw_refs_t            refs;
     svw_spans_t           serials, actors, keys;

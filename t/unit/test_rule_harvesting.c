@@ -107,6 +107,27 @@ test_guess(void **state)
 }
 
 
+/* what several clients do is theirs; but sessions of one place are one client */
+static void
+test_apart(void **state)
+{
+    (void) state;
+
+    begin();
+    scans(12, 20, "\"session\":\"c1\",\"country\":\"IT\",\"lat\":45.1,\"lon\":9.1", "GUESS%d", "L1", "serial_unknown");
+    scans(12, 20, "\"session\":\"c2\",\"country\":\"IT\",\"lat\":41.1,\"lon\":12.1", "TRY%d", "L1", "serial_unknown");
+    sv_rules_end(&r);
+    assert_int_equal(r.n, 2);
+
+    begin();
+    scans(12, 20, "\"session\":\"c1\",\"country\":\"IT\",\"lat\":45.1,\"lon\":9.1", "GUESS%d", "", "serial_unknown");
+    scans(12, 20, "\"session\":\"c2\",\"country\":\"IT\",\"lat\":45.1,\"lon\":9.1", "TRY%d", "", "serial_unknown");
+    sv_rules_end(&r);
+    assert_int_equal(r.n, 1);
+    assert_int_equal(r.found[0].n_refs, 24);
+}
+
+
 static void
 test_site(void **state)
 {
@@ -203,7 +224,7 @@ int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-        cmocka_unit_test(test_guess), cmocka_unit_test(test_site), cmocka_unit_test(test_collect)
+        cmocka_unit_test(test_guess), cmocka_unit_test(test_apart), cmocka_unit_test(test_site), cmocka_unit_test(test_collect)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
