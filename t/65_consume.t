@@ -36,8 +36,8 @@ sub uuid { return $sv->sql('select gen_random_uuid()') }
 sub operate {
     my ($serial, $operation, $site, %more) = @_;
 
-    return $sv->sql(q{select reason from sv.operate(?, ?, 'LOT1', date '2030-12-31', ?, ?, ?, ?, ?, 'scanned', ?, 'IT-1', ?, ?)},
-        $gtin, $serial, $operation, $more{of}, $site, uuid(), 'f', $more{occurred_at}, uuid(), uuid());
+    return $sv->sql(q{select reason from sv.operate(?, ?, ?, date '2030-12-31', ?, ?, ?, ?, ?, 'scanned', ?, 'IT-1', ?, ?)},
+        $gtin, $serial, $more{lot} // 'LOT1', $operation, $more{of}, $site, uuid(), 'f', $more{occurred_at}, uuid(), uuid());
 }
 
 sub packs {
@@ -162,6 +162,98 @@ subtest 'nothing is said twice' => sub {
     wait_for { $sv->sql(q{select count(*) from sv.scan where serial = 'D1'}) } 'a scan';
     is($sv->sql('select jsonb_build_array((select jsonb_agg(c order by c.number) from sv.case c), (select jsonb_agg(f order by f.finding_id) from sv.case_finding f),
         (select n from sv.case_clock))'), $before, 'by a judge that was started anew');
+};
+
+subtest 'facts that come later' => sub {
+    $sv->stop('worker');
+    $sv->start_worker(roles => 'ingest, relay, consume');
+
+    # markets: what was legal is off its markets now
+    $sv->lot($gtin, 'LOTM');
+    $gateway->send(map { {serial => "M$_", lot => 'LOTM', location => $site[2]} } 1 .. 5);
+    idle();
+    is(scalar @{cases('M1')}, 0, 'a lot whose markets are unknown');
+    $sv->sql(q{select sv.put_market(?, 'LOTM', 'IT', 'test')}, $gtin);
+    is((wait_for { cases('M1')->[0] } 'a case')->{rule}, 'off_market', 'its markets are known');
+
+    # an upload that came late
+    $gateway->send(map { {serial => "U$_", lot => 'LOTU', location => $site[0], reason => 'serial_unknown'} } 1 .. 30);
+    idle();
+    my $asks = wait_for { my ($c) = grep { !$_->{proposed} } @{cases('U1')}; $c } 'packs that nobody knows';
+    $sv->deliver('late.csv', join '', "gtin,serial,lot,expiry\n", map {"0$gtin,U$_,LOTU,301231\n"} 1 .. 30);
+    wait_for { $sv->sql('select bool_and(withdrawn or weight <> $$asks$$) from sv.case_finding where case_id = ?', $asks->{case_id}) } 'the upload to explain them';
+    is($sv->sql('select proposed from sv.case where case_id = ?', $asks->{case_id}), 1, 'proposed for closure');
+    is($sv->sql(q{select string_agg(kind, ' ' order by n) from sv.case_event where case_id = ? and kind in ('asks', 'proposed')}, $asks->{case_id}) =~ /proposed$/, 1, 'told');
+
+    # the other way round: the upload is chained before the scan's event comes
+    $gateway->send({serial => 'U31', lot => 'LOTU', location => $site[0], reason => 'serial_unknown'});
+    $sv->deliver('more.csv', "gtin,serial,lot,expiry\n0$gtin,U32,LOTU,301231\n");
+    wait_for { $sv->sql(q{select count(*) from sv.pack where serial = 'U32'}) } 'the pack';
+    idle();
+    $gateway->send({serial => 'U32', lot => 'LOTU', location => $site[0], reason => 'serial_unknown', at => int((time - 60) * 1000)});
+    idle();
+    is(scalar(grep { !$_->{proposed} } @{cases('U32')}), 0, 'an event that comes behind the upload asks for nobody');
+};
+
+subtest 'what feeds found' => sub {
+    $sv->deliver('dup.csv', "gtin,serial,lot,expiry\n0$gtin,U1,OTHER,301231\n");
+    my $case = wait_for { my ($c) = grep { $_->{rule} eq 'duplicate_commissioning' } @{cases('U1')}; $c } 'a case';
+    is($case->{severity}, 'high', 'severity');
+    is($sv->sql(q{select count(*) from sv.case_finding where rule = 'duplicate_commissioning'}), 1, 'once');
+    like($sv->sql(q{select detail ->> 'other' from sv.case_finding where rule = 'duplicate_commissioning'}), qr/OTHER/, 'with what the load said');
+
+    $sv->stop('worker');
+    $sv->start_worker(roles => 'relay, consume');
+    wait_for { $sv->sql('select holder is not null from sv.judge') } 'the judge';
+    $sv->sql(q{update sv.finding set detail = detail || '{"explained": true}' where rule = 'duplicate_commissioning'});
+    wait_for { $sv->sql(q{select withdrawn from sv.case_finding where rule = 'duplicate_commissioning'}) } 'it to be withdrawn when it was explained';
+};
+
+subtest 'a parameter is changed' => sub {
+    $sv->sql(q{insert into sv.rule_param (name, value, at, by) values ('off_market.enabled', 'off', now(), 'test')});
+    wait_for { $sv->log_of('worker') =~ /the rules' parameters have changed/ } 'the judge to notice';
+    wait_for { $sv->sql(q{select bool_and(withdrawn) from sv.case_finding where rule = 'off_market'}) } 'what the rule said to be withdrawn';
+    $sv->sql('delete from sv.rule_param');
+    ok((wait_for { $sv->sql(q{select not bool_or(withdrawn) from sv.case_finding where rule = 'off_market' and serials && '{M1}'}) } 'it to be said again'), 'and what it finds comes back');
+};
+
+subtest 'how long it takes' => sub {
+    my @took;
+
+    for my $i (1 .. 15) {
+        packs("T$i");
+        $sv->lot($gtin, "T$i");
+        $sv->sql('update sv.pack set lot = ? where serial = ?', "T$i", "T$i");
+        operate("T$i", 'supply', $site[0], lot => "T$i");
+        idle();
+        my $start = time;
+        operate("T$i", 'supply', $site[1], lot => "T$i");
+        wait_for { @{cases("T$i")} } 'a case';
+        push @took, time - $start;
+    }
+
+    my $median = (sort { $a <=> $b } @took)[@took / 2];
+    cmp_ok($median, '<', $sv->asan ? 4 : 2, sprintf 'from the deciding operation to the case: median %.0f ms', 1000 * $median);
+    diag(sprintf 'median %.0f ms', 1000 * $median);
+};
+
+subtest 'all the way from the counter' => sub {
+    my @pharmacy = map { $sv->actor('pharmacy', country => $_) } qw(IT DE);
+    my %lot      = (lot => 'LOTN', expiry => '301231');
+
+    $sv->pack_row($gtin, 'N1', lot => 'LOTN');
+    $sv->start_nginx;
+
+    my $link = $sv->link_to($gtin, 'N1', %lot);
+    is($sv->get($link, key => $pharmacy[0]{key})->{json}{reason}, 'ok', 'a verify');
+    wait_for { $sv->sql(q{select count(*) from sv.scan where serial = 'N1' and operation = 'verify' and location_id = ?}, $pharmacy[0]{id}) } 'it in history', 10;
+
+    is($sv->post($link, '{"operation":"supply"}', key => $_->[0]{key}, idempotency => "n$_->[1]")->{status}, $_->[1], 'a supply')
+        for [$pharmacy[0], 200], [$pharmacy[1], 409];
+    my $case = wait_for { cases('N1')->[0] } 'a case';
+    is($case->{rule}, 'supply_of_inactive', 'rule');
+    is($case->{scans}, 2, 'evidence');
+    is($sv->sql(q{select count(*) from sv.scan where serial = 'N1'}), 3, 'nothing is there twice');
 };
 
 subtest 'status' => sub {
