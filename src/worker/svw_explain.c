@@ -27,7 +27,6 @@ static int svw_explain_serial(void *data, sv_span_t value, svw_resemblance_t how
 static int svw_explain_lot(void *data, sv_span_t value, svw_resemblance_t how);
 static int svw_explain_typed(void *data, sv_span_t value, svw_resemblance_t how);
 static int svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node);
-static int svw_explain_echoes(const svw_node_t *node, const svw_node_t *right);
 static int svw_explain_slip(uint32_t typed, uint32_t meant);
 static int svw_explain_form(uint32_t read, uint32_t meant);
 static int svw_expiry_same(uint32_t a, uint32_t b);
@@ -234,9 +233,10 @@ svw_explain_typed(void *data, sv_span_t value, svw_resemblance_t how)
 static int
 svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node)
 {
+    unsigned           n;
     int64_t            within;
     svw_key_t         *actor;
-    svw_cursor_t       cursor;
+    svw_cursor_t       cursor, back;
     const svw_node_t  *right;
 
     actor = svw_node_actor(node);
@@ -246,10 +246,19 @@ svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node)
     }
 
     within = svw_param_ms(facts->params, SVW_P_ECHO_WITHIN);
-    right = svw_list_seek(&actor->all, node->time_ms - within, &cursor);
+    right = svw_list_seek(&actor->all, node->time_ms, &cursor);
+    back = cursor;
 
-    for ( ; right != NULL && right->time_ms - node->time_ms <= within; right = svw_cursor_next(&cursor)) {
-        if (right->gtin == node->gtin && svw_explains(right) && svw_explain_echoes(node, right)) {
+    for (n = 0; right != NULL && right->time_ms - node->time_ms <= within && n < SVW_ECHOES; right = svw_cursor_next(&cursor), n++) {
+        if (right->gtin == node->gtin && svw_explains(right) && svw_echoes(node, right)) {
+            return 1;
+        }
+    }
+
+    right = svw_cursor_prev(&back);
+
+    for (n = 0; right != NULL && node->time_ms - right->time_ms <= within && n < SVW_ECHOES; right = svw_cursor_prev(&back), n++) {
+        if (right->gtin == node->gtin && svw_explains(right) && svw_echoes(node, right)) {
             return 1;
         }
     }
@@ -259,11 +268,15 @@ svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node)
 
 
 /* A machine does not make typing errors: two serials that it read are two. */
-static int
-svw_explain_echoes(const svw_node_t *node, const svw_node_t *right)
+int
+svw_echoes(const svw_node_t *node, const svw_node_t *right)
 {
     unsigned            key;
     svw_resemblance_t   how;
+
+    if (node->reason == SV_REASON_PRODUCT_UNKNOWN) {
+        return 0;
+    }
 
     key = node->key[SVW_KEY_SERIAL] != NULL ? SVW_KEY_SERIAL : SVW_KEY_LOT;
 

@@ -9,7 +9,6 @@
 #define SVW_AT_ONCE     (1u << 30)      /* of `since': however many there are */
 #define SVW_AHEAD_MS    (INT64_C(24) * 3600 * 1000)
 #define SVW_AHEAD_MANY  8               /* so many of one actor are believed */
-#define SVW_ECHOES 64                   /* misses before a scan, and after it, that it may explain */
 
 
 /* scans that are far ahead of all others: a clock is wrong, or nothing happened for long */
@@ -468,13 +467,19 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
     svw_cursor_t   cursor, back;
 
     actor = svw_node_actor(node);
+    within = svw_param_ms(judge->params, SVW_P_ECHO_WITHIN);
 
     if (actor == NULL || actor->notable.n == 0 || !svw_explains(node)) {
         return;
     }
 
-    within = svw_param_ms(judge->params, SVW_P_ECHO_WITHIN);
-    miss = svw_list_seek(&actor->notable, node->time_ms, &cursor);
+    miss = svw_list_seek(&actor->notable, node->time_ms - within, &cursor);
+
+    if (miss == NULL || miss->time_ms > node->time_ms + within) {
+        return;
+    }
+
+    miss = svw_list_seek(&actor->all, node->time_ms, &cursor);
     back = cursor;
 
     for (n = 0; miss != NULL && miss->time_ms <= node->time_ms + within && n < SVW_ECHOES; miss = svw_cursor_next(&cursor), n++) {
@@ -492,8 +497,9 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
 static void
 svw_judge_echo(svw_judge_t *judge, svw_node_t *miss, const svw_node_t *right)
 {
-    if (miss->class & SVW_MISS && miss->gtin == right->gtin && miss->why == SVW_WHY_NONE) {
-        svw_judge_explain(judge, miss);
+    if (miss->class & SVW_MISS && miss->gtin == right->gtin && miss->why == SVW_WHY_NONE && svw_echoes(miss, right)) {
+        miss->why = SVW_WHY_ECHO;
+        svw_judge_touch_node(judge, miss, 1);
     }
 }
 
@@ -635,7 +641,7 @@ svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row)
         return svw_judge_parts(judge, &view, row, svw_param_ms(judge->params, row->gap));
     }
 
-    if (!svw_judge_due(judge, key, list->n)) {
+    if (!row->facts && !svw_judge_due(judge, key, list->n)) {
         return 0;
     }
 

@@ -98,8 +98,11 @@ int svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_no
 /* why a miss is none, svw_explain.c */
 svw_why_t svw_explain(const svw_facts_t *facts, const svw_node_t *node);
 
-/* a scan that may explain misses around it */
+/* a scan that may explain misses around it; and does it explain this one? */
 int svw_explains(const svw_node_t *node);
+int svw_echoes(const svw_node_t *miss, const svw_node_t *right);
+
+#define SVW_ECHOES  256                 /* so many scans of its site before it, and after it, may explain a miss: the nearest in time */
 
 #define SVW_RULES                                                              \
     SVW_FIND(svw_rule_supply)                                                  \

@@ -3,7 +3,7 @@
  *
  * One professional elsewhere is enough; one consumer is not: the pack may stand
  * in a bin, or its picture be on the web.  An exported pack is where it belongs
- * unless it is back within the area of free movement.
+ * unless it is still, or again, where it was exported from.
  */
 
 #include "svw_rule.h"
@@ -13,6 +13,7 @@ typedef enum { SVW_DEAD_NOTHING, SVW_DEAD_SEEN, SVW_DEAD_CONSUMER, SVW_DEAD_ELSE
 
 static svw_dead_t svw_dead_judge(const svw_view_t *view, const svw_node_t *node);
 static const svw_key_t *svw_dead_maker(const svw_view_t *view, const svw_node_t *node);
+static int svw_dead_home(const svw_view_t *view, const svw_node_t *node);
 static int svw_dead_done(const svw_node_t *node);
 static svw_severity_t svw_dead_severity(unsigned reason);
 static const char *svw_dead_cause(unsigned reason);
@@ -120,7 +121,6 @@ svw_rule_dead_lot(const svw_view_t *view, svw_say_t *say)
 static svw_dead_t
 svw_dead_judge(const svw_view_t *view, const svw_node_t *node)
 {
-    svw_place_t       place;
     const svw_key_t  *site, *maker;
 
     site = node->key[SVW_KEY_SITE];
@@ -129,12 +129,8 @@ svw_dead_judge(const svw_view_t *view, const svw_node_t *node)
         return SVW_DEAD_NOTHING;
     }
 
-    if (node->reason == SV_REASON_EXPORTED) {
-        place = svw_facts_place(view->facts, node);
-
-        if (!svw_countries_has(&view->params->free_movement, place.country)) {
-            return SVW_DEAD_NOTHING;
-        }
+    if (node->reason == SV_REASON_EXPORTED && !svw_dead_home(view, node)) {
+        return SVW_DEAD_NOTHING;
     }
 
     if (svw_node_consumer(node) || site == NULL) {
@@ -152,6 +148,39 @@ svw_dead_judge(const svw_view_t *view, const svw_node_t *node)
     }
 
     return SVW_DEAD_ELSEWHERE;
+}
+
+
+/* Where it was exported from, or what is free to go there. */
+static int
+svw_dead_home(const svw_view_t *view, const svw_node_t *node)
+{
+    unsigned           n;
+    svw_place_t        here, from;
+    svw_cursor_t       cursor;
+    const svw_node_t  *other;
+
+    here = svw_facts_place(view->facts, node);
+
+    if (here.country[0] == '\0') {
+        return 0;
+    }
+
+    if (node->before != NULL && node->before->site != NULL && node->before->site->country[0] != '\0') {
+        return svw_facts_same_area(view->facts, node->before->site->country, here.country);
+    }
+
+    other = view->key->kind == SVW_KEY_SERIAL ? svw_list_begin(view->list, &cursor) : NULL;
+
+    for (n = 0; other != NULL && n < 256; other = svw_cursor_next(&cursor), n++) {
+        from = svw_facts_place(view->facts, other);
+
+        if (other->operation == SVW_OP_EXPORT && other->reason == SV_REASON_OK && from.country[0] != '\0') {
+            return svw_facts_same_area(view->facts, from.country, here.country);
+        }
+    }
+
+    return svw_countries_has(&view->params->free_movement, here.country);
 }
 
 

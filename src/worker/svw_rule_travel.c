@@ -20,6 +20,7 @@ typedef struct {
     int64_t   counted_ms;
 } svw_travel_t;
 
+static void svw_travel_all(const svw_view_t *view, svw_say_t *say);
 static int svw_travel_seen(const svw_node_t *node);
 static int svw_travel_sure(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b);
 static void svw_travel_walk(const svw_view_t *view, svw_travel_t *travel, svw_say_t *say);
@@ -50,7 +51,12 @@ svw_rule_travel(const svw_view_t *view, svw_say_t *say)
         return;
     }
 
-    svw_travel_walk(view, &travel, say);
+    if (travel.sites > 1 || travel.consumers >= svw_param(view->params, SVW_P_TRAVEL_HOPS)) {
+        svw_travel_all(view, say);
+    } else {
+        svw_travel_walk(view, &travel, say);
+    }
+
     svw_say_end(say);
 }
 
@@ -98,6 +104,19 @@ svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t
     }
 
     return svw_travel_distance(facts, &x, &y, svw_node_consumer(a), svw_node_consumer(b)) > svw_param(facts->params, SVW_P_TRAVEL_DISTANCE);
+}
+
+
+/* all that is known of the serial: who has the genuine one is among them */
+static void
+svw_travel_all(const svw_view_t *view, svw_say_t *say)
+{
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        svw_say_scan(say, node);
+    }
 }
 
 

@@ -2,13 +2,18 @@
  * scan_volume: a serial that is scanned more, and at more places, than one pack can be.
  *
  * A pack on display is looked at by many at one place; a link that goes round, by
- * many everywhere, within a day or two; a traveller, by one who comes home.  What
- * is left are copies: seen here and there, again and again.
+ * many everywhere, at once, and then no more; a traveller's, by one who comes
+ * home.  What is left are copies: seen here and there, again and again.
+ *
+ * Sessions near each other in time are one look.
  */
 
 #include "svw_rule.h"
 
 #include <stdlib.h>
+
+
+#define SVW_PLACES  16
 
 
 typedef struct {
@@ -17,12 +22,23 @@ typedef struct {
 } svw_volume_t;
 
 
+/* looks, and the places they were from */
+typedef struct {
+    size_t    sessions, looks;
+    unsigned  switches;                 /* from look to look */
+    unsigned  hops;                     /* .. that nobody can have travelled */
+    unsigned  places;                   /* apart from each other; so many at least */
+    int64_t   span_ms;
+} svw_volume_sum_t;
+
+
 static void svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first);
 static size_t svw_volume_sessions(const svw_view_t *view, svw_volume_t *first);
-static unsigned svw_volume_switches(const svw_view_t *view, const svw_volume_t *first, size_t n);
-static size_t svw_volume_busiest(const svw_view_t *view, const svw_volume_t *first, size_t n);
+static void svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_volume_sum_t *sum);
+static void svw_volume_place(const svw_view_t *view, const svw_node_t **place, const svw_node_t *node, svw_volume_sum_t *sum);
+static int svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum);
 static unsigned svw_volume_sites(const svw_view_t *view);
-static void svw_volume_say(const svw_view_t *view, svw_say_t *say, int consumers);
+static void svw_volume_say(const svw_view_t *view, svw_say_t *say);
 static int svw_volume_cmp_session(const void *a, const void *b);
 static int svw_volume_cmp_time(const void *a, const void *b);
 
@@ -36,11 +52,11 @@ svw_rule_volume(const svw_view_t *view, svw_say_t *say)
         && svw_volume_sites(view) >= svw_param(view->params, SVW_P_VOLUME_SITES))
     {
         svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "clone");
-        svw_volume_say(view, say, 0);
+        svw_volume_say(view, say);
         return;
     }
 
-    if (view->key->consumers < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
+    if (2 * view->key->consumers < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
         return;
     }
 
@@ -56,34 +72,58 @@ svw_rule_volume(const svw_view_t *view, svw_say_t *say)
 static void
 svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first)
 {
-    size_t    n, outside;
-    unsigned  switches;
+    size_t            n;
+    svw_volume_sum_t  sum;
 
     n = svw_volume_sessions(view, first);
 
-    if (n < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
+    if (2 * n < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
         return;
     }
 
-    switches = svw_volume_switches(view, first, n);
-    outside = n - svw_volume_busiest(view, first, n);
+    svw_volume_sum(view, first, n, &sum);
 
-    if (switches < 2) {
-        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "display");
+    if (svw_volume_asks(view, &sum)) {
+        svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "clone");
 
-    } else if (switches < svw_param(view->params, SVW_P_VOLUME_SWITCHES)) {
-        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "traveller");
-
-    } else if (outside * 100.0 < n * svw_param(view->params, SVW_P_VOLUME_OUTSIDE)
-               || first[n - 1].node->time_ms - first[0].node->time_ms < svw_param_ms(view->params, SVW_P_VOLUME_DAYS))
-    {
-        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "shared_link");
+    } else if (n < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
+        return;
 
     } else {
-        svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "clone");
+        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW,
+                sum.places < 2 ? "display" : sum.looks * svw_param(view->params, SVW_P_VOLUME_CROWD) < n ? "shared_link" : "traveller");
     }
 
-    svw_volume_say(view, say, 1);
+    svw_volume_say(view, say);
+}
+
+
+static int
+svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum)
+{
+    double               switches;
+    const svw_params_t  *params;
+
+    params = view->params;
+
+    if (sum->sessions > sum->looks * svw_param(params, SVW_P_VOLUME_CROWD)) {
+        return 0;
+    }
+
+    if (sum->places >= svw_param(params, SVW_P_VOLUME_PLACES) && sum->hops >= svw_param(params, SVW_P_VOLUME_HOPS)
+        && sum->span_ms >= 86400000)
+    {
+        return 1;
+    }
+
+    switches = svw_param(params, SVW_P_VOLUME_SWITCHES);
+
+    if (sum->places < svw_param(params, SVW_P_VOLUME_PLACES)) {
+        switches += switches / 2;
+    }
+
+    return sum->places >= 2 && sum->switches >= switches && sum->looks >= svw_param(params, SVW_P_VOLUME_LOOKS)
+           && sum->span_ms >= svw_param_ms(params, SVW_P_VOLUME_SPAN);
 }
 
 
@@ -121,37 +161,50 @@ svw_volume_sessions(const svw_view_t *view, svw_volume_t *first)
 }
 
 
-static unsigned
-svw_volume_switches(const svw_view_t *view, const svw_volume_t *first, size_t n)
+static void
+svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_volume_sum_t *sum)
 {
-    size_t    i;
-    unsigned  switches;
+    size_t             i;
+    int64_t            apart;
+    const svw_node_t  *look, *place[SVW_PLACES];
 
-    for (i = 1, switches = 0; i < n; i++) {
-        switches += svw_travel_apart(view->facts, first[i - 1].node, first[i].node);
+    memset(sum, 0, sizeof(svw_volume_sum_t));
+    apart = svw_param_ms(view->params, SVW_P_VOLUME_APART);
+    sum->sessions = n;
+    look = NULL;
+
+    for (i = 0; i < n; i++) {
+        if (look != NULL && first[i].node->time_ms - look->time_ms < apart) {
+            continue;
+        }
+
+        if (look != NULL && svw_travel_apart(view->facts, look, first[i].node)) {
+            sum->switches++;
+            sum->hops += svw_travel_hop(view->facts, look, first[i].node);
+        }
+
+        look = first[i].node;
+        sum->looks++;
+        sum->span_ms = look->time_ms - first[0].node->time_ms;
+        svw_volume_place(view, place, look, sum);
     }
-
-    return switches;
 }
 
 
-static size_t
-svw_volume_busiest(const svw_view_t *view, const svw_volume_t *first, size_t n)
+static void
+svw_volume_place(const svw_view_t *view, const svw_node_t **place, const svw_node_t *node, svw_volume_sum_t *sum)
 {
-    size_t   i, j, most;
-    int64_t  burst;
+    unsigned  i;
 
-    burst = svw_param_ms(view->params, SVW_P_VOLUME_BURST);
-
-    for (i = 0, j = 0, most = 0; j < n; j++) {
-        while (first[j].node->time_ms - first[i].node->time_ms > burst) {
-            i++;
+    for (i = 0; i < sum->places; i++) {
+        if (!svw_travel_apart(view->facts, place[i], node)) {
+            return;
         }
-
-        most = j - i + 1 > most ? j - i + 1 : most;
     }
 
-    return most;
+    if (sum->places < SVW_PLACES) {
+        place[sum->places++] = node;
+    }
 }
 
 
@@ -182,16 +235,15 @@ svw_volume_sites(const svw_view_t *view)
 }
 
 
+/* all that is known of the serial: who has the genuine one is among them */
 static void
-svw_volume_say(const svw_view_t *view, svw_say_t *say, int consumers)
+svw_volume_say(const svw_view_t *view, svw_say_t *say)
 {
     svw_cursor_t       cursor;
     const svw_node_t  *node;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_node_consumer(node) == consumers) {
-            svw_say_scan(say, node);
-        }
+        svw_say_scan(say, node);
     }
 
     svw_say_end(say);

@@ -153,7 +153,11 @@ svw_say_end(svw_say_t *say)
         said->next = say->view->key->said;
         say->view->key->said = said;
 
-    } else if (said->digest == svw_say_digest(say)) {
+    } else if (said->digest == svw_say_digest(say)
+               || (said->first_ms < say->horizon_ms && say->finding.weight < said->weight))
+    {
+        /* the same; or less, of what is left of the scans that it was said of */
+
         said->again = 1;
         return;
     }
@@ -166,6 +170,7 @@ svw_say_end(svw_say_t *say)
 
     said->digest = svw_say_digest(say);
     said->last_ms = say->finding.last_ms;
+    said->weight = say->finding.weight;
     said->again = 1;
 
     say->found(say->data, &say->finding);
@@ -382,7 +387,7 @@ svw_say_keys(svw_say_t *say)
         }
     }
 
-    if (!say->narrow) {
+    if (!say->narrow && say->lots < 2) {
         svw_say_where(say);
     }
 

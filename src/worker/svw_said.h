@@ -14,6 +14,7 @@ struct svw_said_s {
     uint64_t     digest;                /* of all of it */
     uint8_t      id[16];
     uint8_t      rule;
+    uint8_t      weight;
     uint8_t      again;                 /* said now too */
 };
 

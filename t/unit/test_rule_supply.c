@@ -176,12 +176,18 @@ test_dead_consumers(void **state)
     /* exported: where it was sent it is at home */
     j = judged_new();
     scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_EXPORT, .actor = "W1", .country = "DE");
-    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .country = "BR", .reason = "exported");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .country = "BR", .reason = "exported", .minutes = 3000);
     assert_cases(j, "");
 
     j = judged_new();
     scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_EXPORT, .actor = "W1", .country = "DE");
-    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .country = "FR", .reason = "exported");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .country = "FR", .reason = "exported", .minutes = 3000);
+    assert_cases(j, "dead_pack medium asks reimported_pack A1 1,2 @2");
+
+    /* .. and not where it was sent from */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_EXPORT, .actor = "W1", .country = "TR");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "W2", .country = "TR", .reason = "exported", .minutes = 3000);
     assert_cases(j, "dead_pack medium asks reimported_pack A1 1,2 @2");
 }
 
