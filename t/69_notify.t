@@ -498,6 +498,26 @@ subtest 'more than one receiver' => sub {
     $sv->stop('two');
 };
 
+subtest 'from the counter to the receiver' => sub {
+    $sv->start_redis;
+    $sv->product($gtin);
+    my @site = map { $sv->location(role => 'pharmacy', country => $_) } qw(IT DE);
+    $sv->pack_row($gtin, 'REAL');
+    $sv->start_worker(%url, roles => 'relay, consume, notify');
+    wait_for { 3 == $sv->sql(q{select count(distinct application_name) from pg_stat_activity where application_name ~ '^serial-verify-worker'}) } 'the roles';
+    quiet();
+
+    my $mark  = $receiver->mark;
+    my $start = time;
+    $sv->sql(q{select sv.operate(?, 'REAL', 'LOT1', '2030-12-31', 'supply', null, ?, 'k', 'f', 'scanned', null, 'IT-1', gen_random_uuid(), 'r')}, $gtin, $_) for @site;
+    wait_for { $receiver->bodies($mark) } 'the notification';
+    my ($body) = $receiver->bodies($mark);
+    diag(sprintf 'a second supply, told after %.2f s', time - $start);
+    is("$body->{type} $body->{data}{severity} $body->{data}{serials} $body->{data}{gtin}", 'case.opened high 1 09506000134352', 'a case of real operations');
+    is($body->{data}{case}, $sv->sql(q{select case_id from sv.case where cause = ? and number = ?}, @{$body->{data}}{qw(cause number)}), 'as it is stored');
+    $sv->stop('worker');
+};
+
 subtest 'settings' => sub {
     my $refused = sub {
         my ($pattern, %setting) = @_;
