@@ -51,8 +51,9 @@ create table sv.scan_default partition of sv.scan default;
 
 create index scan_n on sv.scan (n);
 
--- what an upload that comes late would explain
-create index scan_miss on sv.scan (gtin, serial) where reason in ('product_unknown', 'lot_unknown', 'serial_unknown');
+-- what an upload that comes late, or what was commissioned, may explain
+create index scan_miss on sv.scan (gtin, serial)
+  where reason in ('product_unknown', 'lot_unknown', 'serial_unknown', 'lot_mismatch', 'expiry_mismatch');
 
 
 -- Where the judge is, and who judges: one worker, by lease.  Whoever writes what

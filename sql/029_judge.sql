@@ -181,8 +181,8 @@ $$;
 
 
 -- What an operation or scan met, of the pack it names: its lot where none was
--- presented or none was known of it (then with the time it became known), and
--- who made its state, if that is the state that was met.
+-- presented, how and when it was commissioned where something else was presented
+-- or it was not known then, and who made its state, if that is the state that was met.
 create function sv.judge_pack(p_gtin bigint, p_serial text, p_lot text, p_reason text, p_at timestamptz)
 returns table (pack_lot text, pack_expiry date, pack_at timestamptz, before_id integer)
 language sql stable
@@ -191,10 +191,11 @@ begin atomic
     case when p_lot is null or b.load_id is not null then p.lot end,
     p.expiry,
     b.at,
-    case when p_reason not in ('ok', 'product_unknown', 'lot_unknown', 'serial_unknown') and p.since <= p_at then p.location_id end
+    case when p_reason not in ('ok', 'product_unknown', 'lot_unknown', 'serial_unknown', 'lot_mismatch', 'expiry_mismatch', 'expired', 'recalled',
+      'withdrawn') and p.since <= p_at then p.location_id end
   from sv.pack p
     left join sv.load_lot b on b.gtin = p.gtin and b.lot = p.lot and b.load_id = p.load_id
-      and p_reason in ('product_unknown', 'lot_unknown', 'serial_unknown')
+      and p_reason in ('product_unknown', 'lot_unknown', 'serial_unknown', 'lot_mismatch', 'expiry_mismatch')
   where p.gtin = p_gtin and p.serial = p_serial and p.state <> 'void';
 end;
 
@@ -239,7 +240,7 @@ begin
       left join lateral (
         select j.*
         from sv.judge_pack(f.gtin, f.serial, f.lot, f.reason, coalesce(f.occurred_at, f.at)) j
-        where f.lot is null or f.reason not in ('ok', 'lot_mismatch', 'expiry_mismatch', 'expired', 'recalled', 'withdrawn')
+        where f.lot is null or f.reason not in ('ok', 'expired', 'recalled', 'withdrawn')
       ) k on true
   ), kept as (
     insert into sv.scan (gtin, at, gateway, boot, seq, n, occurred_at, serial, lot, expiry, operation, location_id, session, country,
@@ -452,7 +453,7 @@ end
 $$;
 
 
--- The serials of misses since a time that are commissioned now, in lots, a line
+-- The serials of misses since a time that are commissioned, or are now, in lots, a line
 -- each.  p_gtin null: of all products; else of one lot.  sv_worker.
 create function sv.judge_late(p_gtin bigint, p_lot text, p_since timestamptz)
 returns table (gtin bigint, lot text, expiry text, at_ms bigint, serials text)
@@ -465,7 +466,7 @@ as $$
     from sv.scan s
       join sv.pack p on p.gtin = s.gtin and p.serial = s.serial and p.state <> 'void'
       join sv.load_lot b on b.gtin = p.gtin and b.lot = p.lot and b.load_id = p.load_id
-    where s.reason in ('product_unknown', 'lot_unknown', 'serial_unknown')
+    where s.reason in ('product_unknown', 'lot_unknown', 'serial_unknown', 'lot_mismatch', 'expiry_mismatch')
       and s.at >= p_since
       and (p_gtin is null or s.gtin = p_gtin and p.lot = p_lot)) k
   group by k.gtin, k.lot, k.expiry, k.at

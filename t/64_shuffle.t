@@ -48,7 +48,9 @@ sub events {
 
     $_->{at} = $began + int rand 2_900_000 for @event;
 
-    return sort { $a->{at} <=> $b->{at} } @event;
+    @event = sort { $a->{at} <=> $b->{at} } @event;
+
+    return @event;
 }
 
 # the findings when these blocks and facts came one after the other

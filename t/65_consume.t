@@ -195,6 +195,17 @@ subtest 'facts that come later' => sub {
     is(scalar(grep { !$_->{proposed} } @{cases('U32')}), 0, 'an event that comes behind the upload asks for nobody');
 };
 
+# what a scanner or a typist made of a pack that is known
+subtest 'what was commissioned explains a miss' => sub {
+    $gateway->send({serial => 'U5', lot => 'lotu', location => $site[0], reason => 'lot_mismatch'},
+        {serial => 'U6', lot => 'LOTU', expiry => '331231', location => $site[1], reason => 'expiry_mismatch'});
+    idle();
+    my ($caps, $label) = map { my $s = $_; wait_for { $sv->dbh->selectrow_hashref(q{select * from sv.case_finding where rule = 'identifier_mismatch' and ? = any (serials)
+        and not withdrawn and scans && array(select n from sv.scan where serial = ? and reason like '%mismatch')}, undef, $s, $s) } "what is said of $s" } qw(U5 U6);
+    is($caps->{weight}, 'explained', 'caps lock');
+    is($label->{weight}, 'asks', 'a later expiry is printed on it');
+};
+
 subtest 'what feeds found' => sub {
     $sv->deliver('dup.csv', "gtin,serial,lot,expiry\n0$gtin,U1,OTHER,301231\n");
     my $case = wait_for { my ($c) = grep { $_->{rule} eq 'duplicate_commissioning' } @{cases('U1')}; $c } 'a case';

@@ -63,7 +63,7 @@ typedef struct {
     sv_event_t    event;                /* its lot: the pack's, where none was presented */
     svw_op_t      operation, of;
     int32_t       before;               /* location; 0: unknown */
-    sv_span_t     pack_lot, pack_expiry;        /* of a miss whose pack is commissioned meanwhile .. */
+    sv_span_t     pack_lot, pack_expiry;        /* of a miss whose pack is commissioned .. */
     int64_t       pack_ms;              /* .. and when; 0: it is not */
 } svw_consume_scan_t;
 

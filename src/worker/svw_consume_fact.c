@@ -404,7 +404,7 @@ svw_consume_commission(const PGresult *rows, int row, int first, svw_judge_commi
     *commission = (svw_judge_commission_t) {
         .gtin = strtoull(PQgetvalue(rows, row, first), NULL, 10),
         .lot = svw_consume_span(rows, row, first + 1), .expiry = svw_consume_span(rows, row, first + 2),
-        .time_ms = strtoll(PQgetvalue(rows, row, first + 3), NULL, 10)
+        .time_ms = strtoll(PQgetvalue(rows, row, first + 3), NULL, 10), .told = 1
     };
 
     if (first == 1) {

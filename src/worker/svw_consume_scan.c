@@ -69,7 +69,7 @@ svw_consume_feed(svw_consume_t *consume, const svw_consume_scan_t *scan)
         return 0;
     }
 
-    /* uploaded between the answer and now */
+    /* uploaded between the answer and now, or something else was presented */
     late = (svw_judge_commission_t) {
         .time_ms = scan->pack_ms, .gtin = to.gtin, .lot = scan->pack_lot, .expiry = scan->pack_expiry,
         .serials = &to.serial, .n_serials = 1

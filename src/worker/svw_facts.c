@@ -103,7 +103,7 @@ svw_facts_commission(svw_facts_t *facts, const svw_judge_commission_t *commissio
 
     changed |= rc;
 
-    if (commission->n_serials > 0 && !facts->made[made].listed) {
+    if ((commission->n_serials > 0 || commission->told) && !facts->made[made].listed) {
         facts->made[made].listed = 1;
         changed |= SVW_FACTS_MADE;
     }

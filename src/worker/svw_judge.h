@@ -76,6 +76,7 @@ typedef struct {
     size_t            n_serials;
     const sv_span_t  *markets;          /* alpha-2; none: unknown */
     size_t            n_markets;
+    unsigned          told:1;           /* live: its serials are told when they are missed; one that is not told is not commissioned */
 } svw_judge_commission_t;
 
 typedef struct {
