@@ -501,19 +501,25 @@ as $$
 $$;
 
 
--- The worker's figures for /status of a gateway: one line of JSON, never long.  sv_gateway.
+-- The worker's figures for /status of a gateway: JSON of at most 8 kB that can
+-- stand in a page.  sv_gateway.
 create function sv.gateway_figures()
 returns text
 language sql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select jsonb_build_object(
-    'at', sv.notify_time(transaction_timestamp()),
-    'figures', coalesce((select jsonb_object_agg(left(f.name, 32), jsonb_build_object('value', left(f.value, 256), 'at', sv.notify_time(f.at)))
-      from (select * from sv.worker_figure x order by x.name limit 16) f), '{}'),
-    'keep', coalesce((select jsonb_object_agg(k.job, jsonb_strip_nulls(jsonb_build_object('ran_at', sv.notify_time(k.ran_at), 'rows', k.rows_all, 'partitions', k.parts_all,
-        'oldest', sv.notify_time(k.oldest), 'failed', k.failed is not null)))
-      from (select * from sv.keep_job x order by x.job limit 24) k), '{}'))::text
+  select case when octet_length(e.json) <= 8192 then e.json else jsonb_build_object('at', sv.notify_time(transaction_timestamp()))::text end
+  from (
+    select jsonb_build_object(
+      'at', sv.notify_time(transaction_timestamp()),
+      'figures', coalesce((
+        select jsonb_object_agg(left(f.name, 32), jsonb_build_object('value', left(f.value, 160), 'at', sv.notify_time(f.at)))
+        from (select * from sv.worker_figure x order by x.name limit 12) f), '{}'),
+      'housekeeping', coalesce((
+        select jsonb_object_agg(k.job, jsonb_strip_nulls(jsonb_build_object('ran_at', sv.notify_time(k.ran_at), 'rows', k.rows_all,
+          'partitions', k.parts_all, 'oldest', sv.notify_time(k.oldest), 'failed', k.failed is not null)))
+        from (select * from sv.keep_job x order by x.job limit 20) k), '{}'))::text as json) t
+    cross join lateral (select replace(replace(replace(t.json, '&', '\u0026'), '<', '\u003c'), '>', '\u003e') as json) e
 $$;
 
 

@@ -220,6 +220,9 @@ subtest 'nobody waits' => sub {
 };
 
 subtest 'what else goes' => sub {
+    # the worker is at it all the time
+    $sv->dbh->begin_work;
+
     $sv->sql(q{insert into sv.load (load_id, digest, file, format, state, phase, host, started_at, updated_at, bytes_total)
         select 900 + i, sha256(i::text::bytea), 'f' || i, 'csv', case when i < 3 then 'partial' else 'loading' end, 'reading', 'h',
           now() - (case when i % 2 = 1 then interval '100 days' else interval '6 days' end), now() - (case when i % 2 = 1 then interval '100 days' else interval '6 days' end), 1
@@ -244,6 +247,8 @@ subtest 'what else goes' => sub {
     $sv->sql(q{insert into sv.notification (gtin, case_id, target, seq, id, kind, body, at, next_at, sent_at)
         select ?, md5('3')::uuid, t, i, 'i', 'k', '{}', now(), now(), (array[now() - interval '91 days', now() - interval '89 days', null])[i] from generate_series(1, 3) i, unnest(array['old', 'new']) t}, $gtin);
     $sv->sql(q{insert into sv.idempotency (gtin, location_id, key, fingerprint, at) select ?, 1, 'old' || i, 'f', now() - make_interval(days => i) from generate_series(6, 8) i}, $gtin);
+
+    $sv->dbh->commit;
 
     round() for 1, 2;
     is_deeply($sv->dbh->selectcol_arrayref('select distinct load_id from sv.load_error order by 1'), [902, 904], 'faults of old loads, but not of those under way');
@@ -273,6 +278,29 @@ subtest 'what else goes' => sub {
     $sv->stop('worker');
     $sv->sql(q{update sv.keep_job set oldest = before - interval '4 days' where job = 'scans'});
     like($sv->sql('select sv.keep_attention(sv.keep_state())::text'), qr/housekeeping is behind with \\"scans\\"/, 'what is late is told');
+};
+
+subtest 'the status of a gateway' => sub {
+    $sv->sql(q{insert into sv.worker_figure (name, value, at) values ('relay', '<b>a&b "c"', now()) on conflict (name) do update set value = excluded.value});
+    $sv->start_nginx;
+
+    my $worker = wait_for { my $answer = $sv->get('/status'); $answer->{json}{worker} } 'the figures';
+    is($worker->{figures}{relay}{value}, '<b>a&b "c"', 'what roles say of themselves');
+    is($worker->{housekeeping}{scans}{partitions}, job('scans')->{parts_all}, 'what housekeeping removed');
+    like($worker->{housekeeping}{scans}{oldest}, qr/^\d{4}-\d\d-\d\dT[\d:.]+Z$/, 'and the oldest that there is');
+    unlike($sv->get('/status', headers => {Accept => 'text/html'})->{body}, qr/<b>/, 'nothing of it is markup in the page');
+    cmp_ok($sv->sql('select octet_length(sv.gateway_figures())'), '<', 6000, 'not long');
+
+    # many long figures: less, and still JSON
+    $sv->sql(q{insert into sv.worker_figure (name, value, at) select 'a' || i || repeat('n', 60), repeat('<', 5000), now() from generate_series(1, 50) i});
+    cmp_ok($sv->sql('select octet_length(sv.gateway_figures())'), '<=', 8192, 'however many there are');
+    like($sv->sql('select sv.gateway_figures()'), qr/^\{"at": "[^"]+"\}$/, 'or none');
+
+    # the gateway does without
+    $sv->sql('revoke execute on function sv.gateway_figures() from sv_gateway');
+    $sv->stop('nginx');
+    $sv->start_nginx;
+    is($sv->get('/status')->{json}{reference_data}{complete}, 1, 'reference data does not wait for it');
 };
 
 $sv->done_testing;

@@ -162,7 +162,7 @@ subtest 'histograms' => sub {
 subtest '/status' => sub {
     my $status = Test::SerialVerify::wait_for { my $s = status(); $s->{worker_processes} == 2 && $s } 'both processes';
 
-    is_deeply([sort keys %{$status}], [qw(counters events operations_in_flight postgres redis reference_data status worker_processes)], 'members');
+    is_deeply([sort keys %{$status}], [qw(counters events operations_in_flight postgres redis reference_data status worker worker_processes)], 'members');
     is($status->{status}, 'ok', 'ok');
     is($status->{postgres}{$_->[0]}{ready}, 2 * $_->[1], "connections: $_->[0]") for [read => 2], [write => 4], [bulk => 2];
     is_deeply($status->{redis}, {configured => JSON::PP::true(), ready => 2}, 'Redis');

@@ -333,4 +333,25 @@ subtest 'off, and nowhere to go' => sub {
 };
 
 
+subtest 'the worker reads them' => sub {
+    my %sent = identities(stream_events($sv));
+
+    $sv->start_worker(roles => 'consume');
+    Test::SerialVerify::wait_for { $sv->redis->xlen('sv:scans') == 0 } 'an empty stream', 30;
+
+    my $rows = $sv->dbh->selectall_arrayref(q{select s.gateway, s.boot, s.seq, s.gtin, s.serial, coalesce(s.lot, ''), coalesce(s.session, ''),
+        coalesce(s.country, ''), coalesce(to_char(s.lat, 'FM990.00'), ''), s.reason, s.request_id, s.silent::integer, sv.ms(s.at)
+        from sv.scan s where s.gateway <> ''});
+    my %kept = map { (join(' ', @{$_}[0 .. 2]) => join ' ', @{$_}[3 .. 12]) } @{$rows};
+    my %told = map {
+        my $event = $sent{$_};
+        ($_ => join ' ', (map { $event->{$_} } qw(gtin serial lot session country lat reason request_id)), $event->{flags} =~ /s/ ? 1 : 0, $event->{at_ms});
+    } keys %sent;
+
+    is_deeply(\%kept, \%told, 'all of them, as they were sent');
+    is($sv->sql('select sum(last_seq - received) from sv.scan_source'), 0, 'none is missing');
+    $sv->stop('worker');
+};
+
+
 $sv->done_testing;

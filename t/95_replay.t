@@ -110,7 +110,7 @@ subtest 'a case' => sub {
     like($err, qr/^all +1 +1 +0 +0$/m, '.. of all');
     unlike($err, qr/\r/, 'no bar where there is no terminal');
 
-    my ($case) = cases(scan(serial => 'a1', outcome => 'serial_unknown', gtin => '96385074'));
+    my ($case) = cases(map { scan(serial => 'a1', outcome => 'serial_unknown', gtin => '96385074', actor => $_) } qw(P1 P2));
     is($case->{gtin}, '00000096385074', 'a GTIN has 14 digits');
     is($case->{lot}, undef, 'a lot that is not known is null');
 };

@@ -138,6 +138,8 @@ ngx_sv_process_pools(ngx_sv_worker_t *worker, ngx_log_t *log)
 
     static const char *const  names[NGX_SV_POOLS] = { "read", "write", "bulk" };
 
+    static const ngx_sv_refdata_statements_t  statements = { SV_SQL_REF_FEED, SV_SQL_EPOCH, SV_SQL_FIGURES };
+
     conf = worker->conf;
 
     for (i = 0; i < NGX_SV_POOLS; i++) {
@@ -181,8 +183,8 @@ ngx_sv_process_pools(ngx_sv_worker_t *worker, ngx_log_t *log)
     }
 
     worker->refdata = ngx_sv_refdata_start(conf->refdata_zone, worker->loop,
-                                           worker->pool[NGX_SV_POOL_READ], SV_SQL_REF_FEED,
-                                           SV_SQL_EPOCH, conf->refresh, log);
+                                           worker->pool[NGX_SV_POOL_READ], &statements,
+                                           conf->refresh, log);
 
     return worker->refdata != NULL ? NGX_OK : NGX_ERROR;
 }

@@ -48,7 +48,7 @@ ngx_sv_refdata_zone(ngx_conf_t *cf, ngx_str_t *name, size_t size, void *tag)
 
 ngx_sv_refdata_t *
 ngx_sv_refdata_start(ngx_shm_zone_t *zone, sv_loop_t *loop, sv_pg_pool_t *pool,
-    ngx_uint_t feed_statement, ngx_uint_t epoch_statement, ngx_msec_t interval, ngx_log_t *log)
+    const ngx_sv_refdata_statements_t *statements, ngx_msec_t interval, ngx_log_t *log)
 {
     ngx_sv_refdata_t  *rd;
 
@@ -61,8 +61,9 @@ ngx_sv_refdata_start(ngx_shm_zone_t *zone, sv_loop_t *loop, sv_pg_pool_t *pool,
     rd->loop = loop;
     rd->pool = pool;
     rd->log = log;
-    rd->feed_statement = feed_statement;
-    rd->epoch_statement = epoch_statement;
+    rd->feed_statement = statements->feed;
+    rd->epoch_statement = statements->epoch;
+    rd->figures_statement = statements->figures;
     rd->interval = ngx_max(interval, NGX_SV_REFDATA_SOON);
 
     rd->ctx->sh->interval = rd->interval;

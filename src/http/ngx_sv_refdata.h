@@ -17,7 +17,14 @@
 #include "../store/sv_pg.h"
 
 
+#define NGX_SV_REFDATA_FIGURES  8192    /* bytes */
+
 typedef struct ngx_sv_refdata_s  ngx_sv_refdata_t;
+
+/* of the table of statements */
+typedef struct {
+    ngx_uint_t  feed, epoch, figures;
+} ngx_sv_refdata_statements_t;
 
 
 /*
@@ -31,7 +38,7 @@ ngx_shm_zone_t *ngx_sv_refdata_zone(ngx_conf_t *cf, ngx_str_t *name, size_t size
  * NULL: out of memory.  Nothing here keeps a closing process alive.
  */
 ngx_sv_refdata_t *ngx_sv_refdata_start(ngx_shm_zone_t *zone, sv_loop_t *loop, sv_pg_pool_t *pool,
-    ngx_uint_t feed_statement, ngx_uint_t epoch_statement, ngx_msec_t interval, ngx_log_t *log);
+    const ngx_sv_refdata_statements_t *statements, ngx_msec_t interval, ngx_log_t *log);
 
 /* Gives the lease up and forgets the query in flight.  Before the pool and the loop are destroyed. */
 void ngx_sv_refdata_stop(ngx_sv_refdata_t *rd);
@@ -39,6 +46,7 @@ void ngx_sv_refdata_stop(ngx_sv_refdata_t *rd);
 sv_ref_t *ngx_sv_refdata_ref(ngx_shm_zone_t *zone);             /* NULL: the zone is not set up */
 ngx_uint_t ngx_sv_refdata_complete(ngx_sv_refdata_t *rd);       /* there is a copy */
 ngx_msec_t ngx_sv_refdata_age(ngx_sv_refdata_t *rd);            /* since it was last known to be up to date */
+size_t ngx_sv_refdata_figures(ngx_sv_refdata_t *rd, u_char figures[NGX_SV_REFDATA_FIGURES]);   /* the worker's, JSON; 0: none */
 ngx_uint_t ngx_sv_refdata_stale(ngx_sv_refdata_t *rd);          /* too old, zone full, or a row was unreadable */
 
 #endif /* NGX_SV_REFDATA_H */

@@ -18,7 +18,6 @@ typedef struct {
 
 
 static void ngx_sv_refdata_epoch_reply(void *data, const sv_pg_reply_t *reply);
-static void ngx_sv_refdata_begin(ngx_sv_refdata_t *rd);
 static void ngx_sv_refdata_page(ngx_sv_refdata_t *rd);
 static void ngx_sv_refdata_page_reply(void *data, const sv_pg_reply_t *reply);
 static ngx_int_t ngx_sv_refdata_apply(ngx_sv_refdata_t *rd, const PGresult *res, ngx_sv_refdata_page_t *page);
@@ -36,7 +35,7 @@ ngx_sv_refdata_poll(ngx_sv_refdata_t *rd, const sv_pg_stats_t *stats)
     if (rd->epoch_at != 0 && rd->connects == stats->connects && rd->ready == stats->ready
         && ngx_current_msec - rd->epoch_at < NGX_SV_REFDATA_EPOCH)
     {
-        ngx_sv_refdata_begin(rd);
+        ngx_sv_refdata_changes(rd);
         return;
     }
 
@@ -79,12 +78,14 @@ ngx_sv_refdata_epoch_reply(void *data, const sv_pg_reply_t *reply)
 
     ngx_sv_refdata_unlock(rd);
 
-    ngx_sv_refdata_begin(rd);
+    if (ngx_sv_refdata_figures_poll(rd) != NGX_OK) {
+        ngx_sv_refdata_changes(rd);
+    }
 }
 
 
-static void
-ngx_sv_refdata_begin(ngx_sv_refdata_t *rd)
+void
+ngx_sv_refdata_changes(ngx_sv_refdata_t *rd)
 {
     int       whole;
     uint64_t  n;

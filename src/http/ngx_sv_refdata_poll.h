@@ -1,6 +1,7 @@
 /*
  * The poller, between ngx_sv_refdata.c (zone, timer, lease) and
- * ngx_sv_refdata_feed.c (queries, rows).  Nobody else includes it.
+ * ngx_sv_refdata_feed.c (queries, rows) and ngx_sv_refdata_figures.c.  Nobody
+ * else includes it.
  */
 
 #ifndef NGX_SV_REFDATA_POLL_H
@@ -16,6 +17,8 @@ typedef struct {
     ngx_atomic_t       expires;         /* looked at without the mutex, too */
     ngx_msec_t         retry_at;        /* the zone is full: not before */
     ngx_msec_t         interval;
+    size_t             figures_len;
+    u_char             figures[NGX_SV_REFDATA_FIGURES];
 } ngx_sv_refdata_shctx_t;
 
 
@@ -35,11 +38,13 @@ struct ngx_sv_refdata_s {
     ngx_log_t             *log;
     ngx_uint_t             feed_statement;
     ngx_uint_t             epoch_statement;
+    ngx_uint_t             figures_statement;
     ngx_msec_t             interval;
 
     ngx_uint_t             turn;        /* of the lease, while it is ours */
     ngx_msec_t             epoch_at;    /* when the epoch was last read */
-    uint64_t               connects;    /* of the pool, then */
+    ngx_msec_t             figures_at;
+    uint64_t               connects;    /* of the pool, when the epoch was read */
     ngx_uint_t             ready;
 
     ngx_msec_t             asked_at;    /* for the page in flight */
@@ -67,5 +72,10 @@ void ngx_sv_refdata_release(ngx_sv_refdata_t *rd);
 
 /* With the lease and no query in flight: read what is new. */
 void ngx_sv_refdata_poll(ngx_sv_refdata_t *rd, const sv_pg_stats_t *stats);
+
+/* behind the epoch */
+void ngx_sv_refdata_changes(ngx_sv_refdata_t *rd);
+
+ngx_int_t ngx_sv_refdata_figures_poll(ngx_sv_refdata_t *rd);
 
 #endif /* NGX_SV_REFDATA_POLL_H */

@@ -6,7 +6,7 @@
 #include "ngx_sv.h"
 
 
-#define NGX_SV_STATUS_SIZE   8192
+#define NGX_SV_STATUS_SIZE   (8192 + NGX_SV_REFDATA_FIGURES)
 #define NGX_SV_METRICS_SIZE  32768
 
 
@@ -80,7 +80,8 @@ ngx_sv_status_request(ngx_http_request_t *r, ngx_sv_ctx_t *ctx)
 static void
 ngx_sv_status_json(sv_json_t *json, ngx_sv_worker_t *worker)
 {
-    u_char           name[32];
+    u_char           name[32], figures[NGX_SV_REFDATA_FIGURES];
+    size_t           len;
     ngx_uint_t       i;
     ngx_sv_sum_t     sum;
     sv_ref_stats_t   ref;
@@ -128,6 +129,12 @@ ngx_sv_status_json(sv_json_t *json, ngx_sv_worker_t *worker)
     sv_json_number(json, "operations_in_flight", (int64_t) sum.operations);
 
     ngx_sv_status_events(json, worker, &sum);
+
+    len = ngx_sv_refdata_figures(worker->refdata, figures);
+
+    if (len > 0) {
+        sv_json_raw(json, "worker", (sv_span_t) { figures, len });
+    }
 
     sv_json_object(json, "counters");
 

@@ -79,6 +79,15 @@ sv_json_text(sv_json_t *json, const char *key, const char *value)
 
 
 void
+sv_json_raw(sv_json_t *json, const char *key, sv_span_t value)
+{
+    sv_json_key(json, key);
+    sv_json_bytes(json, (const char *) value.data, value.len);
+    json->comma = 1;
+}
+
+
+void
 sv_json_number(sv_json_t *json, const char *key, int64_t value)
 {
     char      digits[20], *p;

@@ -27,6 +27,7 @@ void sv_json_span(sv_json_t *json, const char *key, sv_span_t value);
 void sv_json_text(sv_json_t *json, const char *key, const char *value);     /* NULL: the member is left out */
 void sv_json_number(sv_json_t *json, const char *key, int64_t value);
 void sv_json_bool(sv_json_t *json, const char *key, int value);
+void sv_json_raw(sv_json_t *json, const char *key, sv_span_t value);         /* JSON that is in order, without < > & */
 void sv_json_time(sv_json_t *json, const char *key, int64_t ms);            /* ms since 1970 as RFC 3339, UTC; left away when it has no such form */
 
 /* The length of what was written, or -1 if it did not fit. */

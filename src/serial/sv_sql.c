@@ -40,4 +40,10 @@ const sv_pg_statement_t  sv_sql_statements[SV_SQL_MAX] = {
         "select sv.epoch()",
         0
     },
+
+    [SV_SQL_FIGURES] = {
+        "sv_figures",
+        "select sv.gateway_figures()",
+        0
+    },
 };

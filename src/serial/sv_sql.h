@@ -15,6 +15,7 @@ typedef enum {
     SV_SQL_OPERATE,         /* see sv_operate.c */
     SV_SQL_REF_FEED,        /* n, kind, key, limit */
     SV_SQL_EPOCH,
+    SV_SQL_FIGURES,         /* of the worker, JSON */
     SV_SQL_MAX
 } sv_sql_t;
 
