@@ -356,18 +356,16 @@ begin
 end
 $$;
 
--- Cases that the filter selects, those of the highest severity or the last
--- change first, a page; `event' is the number up to which the list knows all that was told.
--- sv_api.  p_filter: texts by name.  22023: a filter, p_sort or p_cursor is wrong; 42501.
-create function sv.alerts(p_location integer, p_filter jsonb, p_sort text, p_cursor text, p_limit integer, p_counts boolean)
+-- Cases of a company ('': all) that the filter selects, those of the highest
+-- severity or the last change first, a page; `event' is the number up to which the list knows all that was told.
+create function sv.alert_page(p_company text, p_filter jsonb, p_sort text, p_cursor text, p_limit integer, p_counts boolean)
 returns jsonb
-language plpgsql stable security definer
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_company  text := (sv.reviewer(p_location)).company;
   v_filter   sv.alert_filter := sv.alert_filter(p_filter);
-  v_where    text := sv.alert_where(v_filter, v_company);
+  v_where    text := sv.alert_where(v_filter, p_company);
   v_order    text;
   v_answer   jsonb;
   v_counts   jsonb;
@@ -390,7 +388,7 @@ begin
        || coalesce((select jsonb_build_object(''next'', sv.alert_cursor($4, p.found)) from page p
                     where p.place = $3 and exists (select from page o where o.place > $3)), ''{}'')',
     v_where, v_order, sv.alert_behind(p_sort, p_cursor))
-  into v_answer using v_filter, v_company, p_limit, p_sort;
+  into v_answer using v_filter, p_company, p_limit, p_sort;
 
   if p_counts then
     execute format(
@@ -399,13 +397,32 @@ begin
          ''status'', coalesce((select jsonb_object_agg(s.status, s.n) from (select o.status, sum(o.n) as n from found o group by 1) s), ''{}''),
          ''severity'', coalesce((select jsonb_object_agg(s.severity, s.n) from (select o.severity, sum(o.n) as n from found o group by 1) s), ''{}''))
        from found f', v_where)
-    into v_counts using v_filter, v_company;
+    into v_counts using v_filter, p_company;
 
     v_answer := v_answer || jsonb_build_object('counts', v_counts);
   end if;
 
   return v_answer;
 end
+$$;
+
+-- sv.alert_page() of the cases that this reviewer may see.
+-- sv_api.  p_filter: texts by name.  22023: a filter, p_sort or p_cursor is wrong; 42501.
+create function sv.alerts(p_location integer, p_filter jsonb, p_sort text, p_cursor text, p_limit integer, p_counts boolean)
+returns jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select sv.alert_page((sv.reviewer(p_location)).company, p_filter, p_sort, p_cursor, p_limit, p_counts)
+$$;
+
+-- The cases of the highest severity that the filter selects.  sv_worker.  22023
+create function sv.cases(p_filter jsonb, p_limit integer)
+returns setof jsonb
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select jsonb_array_elements(sv.alert_page('', p_filter, 'severity', null, p_limit, false) -> 'alerts')
 $$;
 
 
@@ -547,8 +564,46 @@ as $$
   where t.status = p_case.status
 $$;
 
--- One case with all that belongs to it; of evidence and timeline the first page.
--- sv_api.  P0002: there is none that this reviewer may see; 42501.
+-- A case with all that belongs to it; of evidence and timeline the first page.
+create function sv.alert_whole(p_case sv.case)
+returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+  select sv.alert_json(p_case) || jsonb_build_object(
+    'findings', sv.alert_findings(p_case),
+    'evidence', sv.alert_evidence(p_case, null, 50),
+    'timeline', sv.alert_timeline(p_case, null, 50),
+    'parties', (
+      select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('party', p.party, 'status', p.status, 'note', nullif(p.note, ''),
+        'at', sv.out_time(p.at), 'by', p.actor)) order by p.party), '[]')
+      from sv.case_party p
+      where p.gtin = p_case.gtin and p.case_id = p_case.case_id),
+    'next', sv.alert_next(p_case))
+$$;
+
+-- The case with this number, or id.  sv_worker.  P0002
+create function sv.case_show(p_number text)
+returns jsonb
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_case  sv.case;
+begin
+  select c.* into v_case from sv.case c
+  where c.number = case when p_number ~ '^\d{1,18}$' then p_number::bigint end
+    or c.case_id = case when p_number ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then p_number::uuid end;
+
+  if v_case.case_id is null then
+    raise exception using errcode = 'P0002', message = format('There is no case %s.', p_number);
+  end if;
+
+  return sv.alert_whole(v_case);
+end
+$$;
+
+-- One case.  sv_api.  P0002: there is none that this reviewer may see; 42501.
 create function sv.alert(p_location integer, p_case_id uuid, out version integer, out body jsonb)
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
@@ -557,16 +612,7 @@ declare
   v_case  sv.case := sv.reviewed_case((sv.reviewer(p_location)).company, p_case_id, false);
 begin
   version := v_case.version;
-  body := sv.alert_json(v_case) || jsonb_build_object(
-    'findings', sv.alert_findings(v_case),
-    'evidence', sv.alert_evidence(v_case, null, 50),
-    'timeline', sv.alert_timeline(v_case, null, 50),
-    'parties', (
-      select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('party', p.party, 'status', p.status, 'note', nullif(p.note, ''),
-        'at', sv.out_time(p.at), 'by', p.actor)) order by p.party), '[]')
-      from sv.case_party p
-      where p.gtin = v_case.gtin and p.case_id = v_case.case_id),
-    'next', sv.alert_next(v_case));
+  body := sv.alert_whole(v_case);
 end
 $$;
 
@@ -1110,6 +1156,11 @@ as $$
         and coalesce(c.not_after, 'infinity') > statement_timestamp())
 $$;
 
+
+grant execute on function
+  sv.cases(jsonb, integer),
+  sv.case_show(text)
+to sv_worker;
 
 grant execute on function
   sv.alerts(integer, jsonb, text, text, integer, boolean),

@@ -558,4 +558,31 @@ subtest 'beside the judge' => sub {
     is($sv->sql(q{select count(*) from sv.case c where c.version <> (select count(*) from sv.case_event e where e.gtin = c.gtin and e.case_id = c.case_id)}), 0, 'every change is told');
 };
 
+
+subtest 'by command' => sub {
+    $sv->sql("delete from sv.$_") for qw(case_event case_finding case);
+    my $high = $cases->open(severity => 'high');
+    my $low  = $cases->open(severity => 'low', proposed => 1, rule => 'site_burst', cause => 'scanner_setting', gtin => 0, lot => undef);
+    $cases->open(severity => 'critical', status => 'closed', lot => 'LOT9');
+    my $number = $sv->sql('select number from sv.case where case_id = ?', $high);
+
+    my ($code, $list) = $sv->command('cases', 'list');
+    is($code, 0, 'a list');
+    like($list, qr/\A$number +high +new +asks +impossible_travel +$text lot LOT1\n +clone, 1 serials, 2 scans, changed 2026-11-20T12:00:01\.000Z\n\d+ +low +new +proposed +site_burst +\n/, 'what is not closed');
+    like(($sv->command('cases', 'list', '--status', 'closed', '--lot', 'LOT9'))[1], qr/\A\d+ +critical +closed/, 'or is');
+    is(($sv->command('cases', 'list', '--rule', 'none'))[1], "no such case\n", 'or none');
+    my @lines = split /\n/, ($sv->command('cases', 'list', '--json', '--limit', 1))[1];
+    is_deeply([scalar @lines, Test::SerialVerify::HTTP::decode($lines[0])->{id}], [1, $high], 'as JSON');
+
+    for my $name ($number, $high, uc $high) {
+        my ($shown, $one) = $sv->command('cases', 'show', $name);
+        is_deeply([$shown, Test::SerialVerify::HTTP::decode($one)], [0, ask('reviewer', 'GET', "/alerts/$high")->{json}], "one: $name");
+    }
+
+    is(($sv->command('cases', @{$_}))[0], 2, "cases @{$_}") for [], ['show'], ['drop'], ['list', '--limit', 'x'], ['list', '--gtin', '12'], ['list', '--colour', 'red'];
+    ($code, my $why) = $sv->command('cases', 'show', '999999');
+    is("$code $why", "1 serial-verify-worker: There is no case 999999.\n", 'there is none');
+    like(($sv->command('cases', 'list', '--severity', 'worst'))[1], qr/severity: one of info, low/, 'a wrong word');
+};
+
 $sv->done_testing;

@@ -76,7 +76,7 @@
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)
  *
  * Commands for people: svw_cmd (what they share), svw_status and one file each, svw_cmd_audit, svw_cmd_check, svw_cmd_export,
- * svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_replay,
+ * svw_cmd_cases, svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_replay,
  * svw_cmd_rules, svw_cmd_serials, svw_cmd_swap
  */
 
@@ -299,6 +299,7 @@ int svw_cmd_check(svw_command_t *command);
 int svw_cmd_recall(svw_command_t *command);
 int svw_cmd_swap(svw_command_t *command);
 int svw_cmd_findings(svw_command_t *command);
+int svw_cmd_cases(svw_command_t *command);
 int svw_cmd_load(svw_command_t *command);
 int svw_cmd_load_file(svw_command_t *command);
 int svw_cmd_key(svw_command_t *command);

@@ -100,6 +100,12 @@ static const svw_main_command_t  svw_main_commands[] = {
       "nothing has settled since; --all: those, too. Rules: duplicate_commissioning, lot_expiry,\n"
       "aggregation_conflict, commissioning_missing, ended_pack_supplied, supplied_before_recall,\n"
       "lot_reconciliation.\n" },
+    { "cases", svw_cmd_cases,
+      "cases list | show NUMBER|ID\n\n"
+      "What rules found in scans, for reading; reviewers work with them over HTTP (docs/api.md).\n"
+      "  list  [--status WORD,..] [--severity WORD] [--rule RULE] [--gtin GTIN] [--lot LOT] [--limit N] [--json]: the\n"
+      "        highest severity first, at most 50; without --status those that are not closed\n"
+      "  show  one with its findings, evidence and timeline, as JSON\n" },
     { "replay", svw_cmd_replay,
       "replay --scans FILE | --from TIME --to TIME [--rules FILE] [--info]\n\n"
       "Looks at scans with the rules of the live system and prints the cases they make, as JSON Lines; how many\n"

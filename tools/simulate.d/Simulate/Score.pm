@@ -38,14 +38,15 @@ sub score {
     my (%cases_of, @false);
 
     for my $case (sort { $a->{decided_at} <=> $b->{decided_at} } @{$cases}) {
-        my %touched = map { $_->{incident} => $_ } map { @{$at{$_} // []} } @{$case->{scans}};
+        my (%touched, %times);
+        $touched{$_->{incident}} = $_, $times{$_->{incident}}++ for map { @{$at{$_} // []} } @{$case->{scans}};
         my @touched = @touched{sort { $a <=> $b } keys %touched};
 
         push @{$cases_of{$_->{incident}}}, $case for @touched;
         next if $case->{status} ne 'new' || grep { $_->{label} eq 'fraud' } @touched;
 
-        # what it was instead; of several the one with most of its lines
-        my ($most) = sort { @{$b->{lines}} <=> @{$a->{lines}} || $a->{incident} <=> $b->{incident} } @touched;
+        # what it was instead: of several the one that has most of the case's lines, the smaller one if they all have
+        my ($most) = sort { $times{$b->{incident}} <=> $times{$a->{incident}} || @{$a->{lines}} <=> @{$b->{lines}} || $a->{incident} <=> $b->{incident} } @touched;
         push @false, {case => $case, kind => $most ? $most->{kind} : 'trade', incident => $most};
     }
 
