@@ -100,8 +100,8 @@ sub whole {
         union all
         select 'finding ' || f.finding_id from sv.case_finding f group by f.finding_id having count(*) > 1
         union all
-        select 'case of ' || s from (select unnest(f.serials) s from sv.case_finding f join sv.case c using (gtin, case_id) where not f.withdrawn) x
-        group by s having count(*) > 1
+        select 'cases of ' || x.s from (select distinct unnest(f.serials) as s, f.case_id from sv.case_finding f where not f.withdrawn) x
+        group by x.s having count(*) > 1
         union all
         select 'evidence of ' || f.serials[1] from sv.case_finding f where cardinality(f.scans) <> 2
         union all

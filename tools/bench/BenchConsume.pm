@@ -99,10 +99,28 @@ sub measure {
     Test::SerialVerify::wait_for { $sv->redis->xlen('sv:scans') == 0 } 'the end of the stream';
 
     my $seconds = time - $start;
-    my $used    = $cpu_of->($sv->server('postgres')) - $cpu + $cpu_of->($sv->server('worker'));
+    my $worker  = $cpu_of->($sv->server('worker'));
+    my $used    = $cpu_of->($sv->server('postgres')) - $cpu + $worker;
+    my $end     = rss($pid);
 
-    return {n => $n, seconds => $seconds, cpu => $used, worker => $cpu_of->($sv->server('worker')), half => $half, end => rss($pid), copy => copy($sv),
-        cases => $sv->sql('select count(*) from sv.case')};
+    return {n => $n, seconds => $seconds, cpu => $used, worker => $worker, half => $half, end => $end, cases => $sv->sql('select count(*) from sv.case'),
+        again($sv), copy => copy($sv)};
+}
+
+
+# a start with all of it in the window
+sub again {
+    my ($sv) = @_;
+
+    $sv->stop('worker');
+    $sv->sql('delete from sv.rule_param');
+    $sv->start_worker(name => 'again', roles => 'consume', log_level => 'notice');
+    Test::SerialVerify::wait_for { $sv->log_of('again') =~ /history was read/ } 'history to be read', 300;
+
+    my ($ms, $scans) = $sv->log_of('again') =~ /history was read in (\d+) ms: (\d+) scans/;
+    my ($pid) = $sv->server('again')->children;
+
+    return (start_ms => $ms, start_scans => $scans, start_rss => rss($pid));
 }
 
 
