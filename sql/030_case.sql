@@ -19,7 +19,7 @@ select sv.migration_begin(30, 'case');
 -- case.  The same again changes nothing and tells nothing.
 --
 -- p_cases: an array of
---   {id, gtin, merged}: its findings are in the case `merged' now
+--   {id, gtin, merged, merged_gtin}: its findings are in the case `merged' now
 --   {id, gtin, rule, severity, weight, cause, lot, countries: {IT: ..}, first, last (ms), findings: [
 --     {id, rule, severity, weight, cause, lot, serials, actors, keys, scans, first, last, withdrawn, detail}]}
 --   findings: those that changed; the others stay as they are
@@ -41,7 +41,7 @@ begin
   where (c.gtin, c.case_id) in (
     select x.gtin, x.id from jsonb_to_recordset(p_cases) as x (gtin bigint, id uuid)
     union
-    select t.gtin, t.case_id from jsonb_to_recordset(p_cases) as x (merged uuid) join sv.case t on t.case_id = x.merged)
+    select x.merged_gtin, x.merged from jsonb_to_recordset(p_cases) as x (merged_gtin bigint, merged uuid) where x.merged is not null)
   order by c.case_id
   for update;
 
@@ -56,9 +56,9 @@ begin
   end loop;
 
   for v_case in
-    select x.gtin, x.id, t.gtin as into_gtin, x.merged
-    from jsonb_to_recordset(p_cases) as x (id uuid, gtin bigint, merged uuid)
-      join sv.case t on t.case_id = x.merged
+    select x.gtin, x.id, x.merged_gtin as into_gtin, x.merged
+    from jsonb_to_recordset(p_cases) as x (id uuid, gtin bigint, merged uuid, merged_gtin bigint)
+    where x.merged is not null
     order by x.id
   loop
     perform sv.case_merge(v_case.gtin, v_case.id, v_case.into_gtin, v_case.merged, v_now);

@@ -231,6 +231,15 @@ subtest 'Redis is full' => sub {
     ok(!eval { $gateway->lines('x' x 2_000_000); 1 }, 'it takes no more');
     operate('P' . ++$pack, $site[0]);
     settled();
+
+    # a worker that starts when it is full must make room
+    $sv->pause($_) for qw(worker second);
+    $sv->redis->config('set', 'maxmemory', '0');
+    turn();
+    $sv->redis->config('set', 'maxmemory', '1mb');
+    kill 'KILL', consumer($_) for qw(worker second);
+    $sv->resume($_) for qw(worker second);
+    settled();
     $sv->redis->config('set', 'maxmemory', '0');
     turn();
     whole('full', scans => 30);

@@ -122,14 +122,18 @@ svw_case_store_written(svw_case_store_t *store, int64_t since_ms)
 static json_t *
 svw_case_json(const svw_case_store_t *store, const svw_case_t *one)
 {
-    char     id[37], into[37];
-    json_t  *json;
+    char               id[37], into[37];
+    json_t            *json;
+    const svw_case_t  *home;
 
     svw_case_uuid(one->id, id);
 
-    if (one->merged_into != NULL) {
-        svw_case_uuid(svw_case_home(one)->id, into);
-        return json_pack("{s:s, s:I, s:s}", "id", id, "gtin", (json_int_t) one->gtin, "merged", into);
+    home = svw_case_home(one);
+
+    if (home != one) {
+        svw_case_uuid(home->id, into);
+        return json_pack("{s:s, s:I, s:s, s:I}", "id", id, "gtin", (json_int_t) one->gtin, "merged", into,
+                         "merged_gtin", (json_int_t) home->gtin);
     }
 
     json = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "id", id, "gtin", (json_int_t) one->gtin,

@@ -19,7 +19,8 @@ typedef enum { SVW_CONSUME_BUSY, SVW_CONSUME_NOTHING, SVW_CONSUME_ELSEWHERE, SVW
 static svw_consume_rc_t svw_consume_round(svw_consume_t *consume);
 static int svw_consume_facts(svw_consume_t *consume);
 static int svw_consume_transaction(svw_consume_t *consume, int waits);
-static int svw_consume_settle(svw_consume_t *consume, int waits);
+static int svw_consume_settle(svw_consume_t *consume);
+static int svw_consume_due(const svw_consume_t *consume);
 static int svw_consume_changed(svw_consume_t *consume);
 static svw_consume_rc_t svw_consume_failed(svw_consume_t *consume);
 static void svw_consume_tell(svw_consume_t *consume);
@@ -95,7 +96,7 @@ svw_consume_round(svw_consume_t *consume)
         return svw_consume_failed(consume);
     }
 
-    if (svw_consume_read(consume) == 0 && !waits && !consume->unsettled && !svw_case_store_waits(&consume->store)) {
+    if (svw_consume_read(consume) == 0 && !waits && !svw_consume_due(consume) && !svw_case_store_waits(&consume->store)) {
         return SVW_CONSUME_NOTHING;
     }
 
@@ -157,7 +158,13 @@ svw_consume_facts(svw_consume_t *consume)
 
     consume->facts_looked = now;
 
-    return svw_consume_sites(consume) == 0 && svw_consume_markets(consume) == 0 ? 0 : -1;
+    if (svw_consume_sites(consume) != 0 || svw_consume_markets(consume) != 0) {
+        return -1;
+    }
+
+    consume->unsettled |= consume->fed;
+
+    return 0;
 }
 
 
@@ -201,7 +208,7 @@ svw_consume_transaction(svw_consume_t *consume, int waits)
 
     svw_failpoint("consume-chain");
 
-    if (svw_consume_settle(consume, waits) != 0
+    if (svw_consume_settle(consume) != 0
         || svw_consume_db(consume, svw_case_store_apply(&consume->store, &consume->db)) != 0)
     {
         return -1;
@@ -222,25 +229,30 @@ svw_consume_transaction(svw_consume_t *consume, int waits)
 }
 
 
-/* Rules look at what has many scans less and less often: when nothing more waits, and every now and then. */
+/*
+ * Rules look at what has many scans less and less often; every now and then all
+ * is said of it that is to be said.
+ */
 static int
-svw_consume_settle(svw_consume_t *consume, int waits)
+svw_consume_settle(svw_consume_t *consume)
 {
-    int64_t  now;
+    consume->unsettled |= consume->fed;
 
-    now = svw_now_ms();
-
-    if (!waits && consume->n_events == 0) {
-        consume->unsettled = 0;
-
-    } else if (now - consume->settled < SVW_CONSUME_SETTLE) {
-        consume->unsettled = 1;
+    if (!svw_consume_due(consume)) {
         return 0;
     }
 
-    consume->settled = now;
+    consume->unsettled = 0;
+    consume->settled = svw_now_ms();
 
     return svw_judge_settle(consume->judge) == 0 ? 0 : svw_consume_memory(consume);
+}
+
+
+static int
+svw_consume_due(const svw_consume_t *consume)
+{
+    return consume->unsettled && svw_now_ms() - consume->settled >= SVW_CONSUME_SETTLE;
 }
 
 

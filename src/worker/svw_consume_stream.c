@@ -96,7 +96,10 @@ svw_stream_ready(svw_stream_t *stream)
 }
 
 
-/* From its beginning: what came before there was a group counts, too. */
+/*
+ * From its beginning: what came before there was a group counts, too.  A server
+ * that is full makes no group, but it may have one: it has to be read to get room.
+ */
 static int
 svw_stream_group(svw_stream_t *stream)
 {
@@ -105,7 +108,8 @@ svw_stream_group(svw_stream_t *stream)
 
     reply = redisCommand(stream->redis.ctx, "XGROUP CREATE " SV_EVENT_STREAM " " SVW_STREAM_GROUP " 0 MKSTREAM");
 
-    ok = reply != NULL && (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "BUSYGROUP", 9) == 0);
+    ok = reply != NULL && (reply->type != REDIS_REPLY_ERROR || strncmp(reply->str, "BUSYGROUP", 9) == 0
+                           || strncmp(reply->str, "OOM", 3) == 0);
 
     if (!ok) {
         svw_redis_down(&stream->redis, reply != NULL ? reply->str : stream->redis.ctx->errstr);
