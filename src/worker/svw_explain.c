@@ -27,6 +27,7 @@ static int svw_explain_serial(void *data, sv_span_t value, svw_resemblance_t how
 static int svw_explain_lot(void *data, sv_span_t value, svw_resemblance_t how);
 static int svw_explain_typed(void *data, sv_span_t value, svw_resemblance_t how);
 static int svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node);
+static int svw_echo_near(sv_span_t a, sv_span_t b);
 static int svw_explain_slip(uint32_t typed, uint32_t meant);
 static int svw_explain_form(uint32_t read, uint32_t meant);
 static int svw_expiry_same(uint32_t a, uint32_t b);
@@ -233,10 +234,8 @@ svw_explain_typed(void *data, sv_span_t value, svw_resemblance_t how)
 static int
 svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node)
 {
-    unsigned           n;
-    int64_t            within;
     svw_key_t         *actor;
-    svw_cursor_t       cursor, back;
+    svw_near_t         near;
     const svw_node_t  *right;
 
     actor = svw_node_actor(node);
@@ -245,25 +244,62 @@ svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node)
         return 0;
     }
 
-    within = svw_param_ms(facts->params, SVW_P_ECHO_WITHIN);
-    right = svw_list_seek(&actor->all, node->time_ms, &cursor);
-    back = cursor;
+    svw_near_begin(&near, actor, node, svw_param_ms(facts->params, SVW_P_ECHO_WITHIN));
 
-    for (n = 0; right != NULL && right->time_ms - node->time_ms <= within && n < SVW_ECHOES; right = svw_cursor_next(&cursor), n++) {
-        if (right->gtin == node->gtin && svw_explains(right) && svw_echoes(node, right)) {
-            return 1;
-        }
-    }
-
-    right = svw_cursor_prev(&back);
-
-    for (n = 0; right != NULL && node->time_ms - right->time_ms <= within && n < SVW_ECHOES; right = svw_cursor_prev(&back), n++) {
-        if (right->gtin == node->gtin && svw_explains(right) && svw_echoes(node, right)) {
+    while ((right = svw_near_next(&near)) != NULL) {
+        if (svw_explains(right) && svw_echoes(node, right)) {
             return 1;
         }
     }
 
     return 0;
+}
+
+
+void
+svw_near_begin(svw_near_t *near, const svw_key_t *actor, const svw_node_t *node, int64_t within_ms)
+{
+    near->node = node;
+    near->within_ms = within_ms;
+    near->n = 0;
+    near->walked = 0;
+    near->back = 0;
+    near->next = svw_list_seek(&actor->all, node->time_ms, &near->cursor);
+    near->start = near->cursor;
+}
+
+
+svw_node_t *
+svw_near_next(svw_near_t *near)
+{
+    int64_t      apart;
+    svw_node_t  *node;
+
+    for ( ;; ) {
+        node = near->next;
+        apart = node == NULL ? 0 : near->back ? near->node->time_ms - node->time_ms : node->time_ms - near->node->time_ms;
+
+        if (node == NULL || apart > near->within_ms || near->n == SVW_NEAR || near->walked == SVW_NEAR_WALK) {
+            if (near->back) {
+                return NULL;
+            }
+
+            near->back = 1;
+            near->n = 0;
+            near->walked = 0;
+            near->cursor = near->start;
+            near->next = svw_cursor_prev(&near->cursor);
+            continue;
+        }
+
+        near->next = near->back ? svw_cursor_prev(&near->cursor) : svw_cursor_next(&near->cursor);
+        near->walked++;
+
+        if (node->gtin == near->node->gtin && node != near->node) {
+            near->n++;
+            return node;
+        }
+    }
 }
 
 
@@ -284,6 +320,10 @@ svw_echoes(const svw_node_t *node, const svw_node_t *right)
         return 0;
     }
 
+    if (!svw_echo_near(svw_key_span(node->key[key]), svw_key_span(right->key[key]))) {
+        return 0;
+    }
+
     how = svw_resemble(svw_key_span(node->key[key]), svw_key_span(right->key[key]));
 
     if (how == SVW_RESEMBLE_SAME) {
@@ -292,6 +332,41 @@ svw_echoes(const svw_node_t *node, const svw_node_t *right)
 
     return svw_resemble_scanner(how)
            || (svw_resemble_typist(how) && (node->entry != SVW_ENTRY_SCANNED || right->entry != SVW_ENTRY_SCANNED));
+}
+
+
+/*
+ * Of two values of one length, most signs have to stand where they stand in the
+ * other: quick to see, and most pairs are of two packs.
+ */
+static int
+svw_echo_near(sv_span_t a, sv_span_t b)
+{
+    size_t    i;
+    unsigned  other;
+
+    static const uint8_t  fold[256] = {
+        ['0'] = 1, ['O'] = 1, ['o'] = 1, ['1'] = 2, ['l'] = 2, ['L'] = 2, ['I'] = 2, ['i'] = 2,
+        ['y'] = 3, ['z'] = 3, ['w'] = 3, ['Y'] = 3, ['Z'] = 3, ['W'] = 3, ['a'] = 4, ['q'] = 4, ['A'] = 4, ['Q'] = 4
+    };
+
+    if (a.len != b.len) {
+        return 1;
+    }
+
+    for (i = 0, other = 0; i < a.len && other <= 4; i++) {
+        if (a.data[i] == b.data[i] || (fold[a.data[i]] != 0 && fold[a.data[i]] == fold[b.data[i]])
+            || ((a.data[i] ^ b.data[i]) == 0x20 && (a.data[i] | 0x20) >= 'a' && (a.data[i] | 0x20) <= 'z'))
+        {
+            continue;
+        }
+
+        /* what another keyboard makes of signs may be anything */
+
+        other += (a.data[i] >= '0' && a.data[i] <= '9') || (a.data[i] | 0x20) >= 'a';
+    }
+
+    return other <= 4;
 }
 
 

@@ -6,7 +6,6 @@
 
 
 #define SVW_EAGER  128                  /* so many scans are looked at each time; see svw_judge_due */
-#define SVW_AT_ONCE     (1u << 30)      /* of `since': however many there are */
 #define SVW_AHEAD_MS    (INT64_C(24) * 3600 * 1000)
 #define SVW_AHEAD_MANY  8               /* so many of one actor are believed */
 
@@ -42,10 +41,11 @@ static void svw_judge_classify_all(svw_judge_t *judge, const svw_list_t *list, i
 static void svw_judge_neighbours(svw_judge_t *judge, const svw_node_t *node);
 static void svw_judge_explain(svw_judge_t *judge, svw_node_t *node);
 static void svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node);
-static void svw_judge_echo(svw_judge_t *judge, svw_node_t *miss, const svw_node_t *right);
 static void svw_judge_commissioned(svw_judge_t *judge, svw_key_t *lot, uint64_t gtin, sv_span_t serial);
 static int svw_judge_look(svw_judge_t *judge);
 static void svw_judge_key(svw_judge_t *judge, svw_key_t *key);
+static int svw_judge_later(const svw_judge_t *judge, const svw_key_t *key);
+static void svw_judge_stale(svw_judge_t *judge, svw_key_t *lot);
 static int svw_judge_site(svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row);
 static int svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row, int64_t gap);
@@ -161,7 +161,6 @@ svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commissio
 
     for (i = 0; i < judge->facts.n_clashed; i++) {
         svw_judge_touch(judge, judge->facts.clashed[i], commission->time_ms, 1);
-        judge->facts.clashed[i]->since = SVW_AT_ONCE;
     }
 
     judge->facts.n_clashed = 0;
@@ -171,7 +170,7 @@ svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commissio
     }
 
     if (changed & SVW_FACTS_MADE) {
-        svw_judge_commissioned(judge, lot, 0, (sv_span_t) {NULL, 0});
+        lot->stale = lot->notable.n > 0;
 
         for (i = 0; i < commission->n_serials; i++) {
             svw_judge_commissioned(judge, lot, commission->gtin, commission->serials[i]);
@@ -356,7 +355,7 @@ svw_judge_touch(svw_judge_t *judge, svw_key_t *key, int64_t time_ms, int notable
     key->from_ms = time_ms < key->from_ms ? time_ms : key->from_ms;
     key->to_ms = time_ms > key->to_ms ? time_ms : key->to_ms;
     key->noted |= notable != 0;
-    key->since++;
+    key->since += notable || key->kind == SVW_KEY_SERIAL || key->kind == SVW_KEY_CLIENT;
 
     if (!key->marked) {
         key->marked = 1;
@@ -460,11 +459,11 @@ svw_judge_explain(svw_judge_t *judge, svw_node_t *node)
 static void
 svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
 {
-    unsigned       n;
     int64_t        within;
     svw_key_t     *actor;
     svw_node_t    *miss;
-    svw_cursor_t   cursor, back;
+    svw_near_t     near;
+    svw_cursor_t   cursor;
 
     actor = svw_node_actor(node);
     within = svw_param_ms(judge->params, SVW_P_ECHO_WITHIN);
@@ -479,27 +478,13 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
         return;
     }
 
-    miss = svw_list_seek(&actor->all, node->time_ms, &cursor);
-    back = cursor;
+    svw_near_begin(&near, actor, node, within);
 
-    for (n = 0; miss != NULL && miss->time_ms <= node->time_ms + within && n < SVW_ECHOES; miss = svw_cursor_next(&cursor), n++) {
-        svw_judge_echo(judge, miss, node);
-    }
-
-    miss = svw_cursor_prev(&back);
-
-    for (n = 0; miss != NULL && miss->time_ms >= node->time_ms - within && n < SVW_ECHOES; miss = svw_cursor_prev(&back), n++) {
-        svw_judge_echo(judge, miss, node);
-    }
-}
-
-
-static void
-svw_judge_echo(svw_judge_t *judge, svw_node_t *miss, const svw_node_t *right)
-{
-    if (miss->class & SVW_MISS && miss->gtin == right->gtin && miss->why == SVW_WHY_NONE && svw_echoes(miss, right)) {
-        miss->why = SVW_WHY_ECHO;
-        svw_judge_touch_node(judge, miss, 1);
+    while ((miss = svw_near_next(&near)) != NULL) {
+        if (miss->class & SVW_MISS && miss->why == SVW_WHY_NONE && svw_echoes(miss, node)) {
+            miss->why = SVW_WHY_ECHO;
+            svw_judge_touch_node(judge, miss, 1);
+        }
     }
 }
 
@@ -512,13 +497,13 @@ svw_judge_commissioned(svw_judge_t *judge, svw_key_t *lot, uint64_t gtin, sv_spa
     svw_node_t    *node;
     svw_cursor_t   cursor;
 
-    key = serial.len == 0 ? lot : svw_key_find(&judge->evidence, SVW_KEY_SERIAL, gtin, serial);
+    key = svw_key_find(&judge->evidence, SVW_KEY_SERIAL, gtin, serial);
 
     if (key == NULL) {
         return;
     }
 
-    for (node = svw_list_begin(key == lot ? &lot->notable : &key->all, &cursor); node != NULL; node = svw_cursor_next(&cursor)) {
+    for (node = svw_list_begin(&key->all, &cursor); node != NULL; node = svw_cursor_next(&cursor)) {
         if (node->key[SVW_KEY_LOT] == NULL) {
             if (svw_evidence_lot(&judge->evidence, node, lot) != 0) {
                 judge->failed = 1;
@@ -571,6 +556,15 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
     unsigned               i;
     const svw_rule_row_t  *row;
 
+    if (!key->noted && svw_judge_later(judge, key)) {
+        svw_judge_dirty(judge, key);
+        return;
+    }
+
+    if (key->stale && svw_judge_due(judge, key, key->notable.n)) {
+        svw_judge_stale(judge, key);
+    }
+
     all = key->kind != SVW_KEY_SITE || svw_judge_site(judge, key);
 
     for (i = 0; i < svw_rule_rows_n; i++) {
@@ -588,6 +582,35 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
 
     } else {
         svw_judge_dirty(judge, key);
+    }
+}
+
+
+/*
+ * Of a lot or a site, all that is right changes little: how many there are, beside
+ * what is notable.  That is looked at with the next that is notable, or at the end.
+ */
+static int
+svw_judge_later(const svw_judge_t *judge, const svw_key_t *key)
+{
+    return (key->kind == SVW_KEY_LOT || (key->kind == SVW_KEY_SITE && (key->site == NULL || !key->site->doubt)))
+           && key->notable.n > 0 && !judge->settling;
+}
+
+
+/* More of the lot is commissioned: what nothing explained may be explained now. */
+static void
+svw_judge_stale(svw_judge_t *judge, svw_key_t *lot)
+{
+    svw_node_t    *node;
+    svw_cursor_t   cursor;
+
+    lot->stale = 0;
+
+    for (node = svw_list_begin(&lot->notable, &cursor); node != NULL; node = svw_cursor_next(&cursor)) {
+        if (node->class & SVW_MISS && node->why != SVW_WHY_UPLOAD) {
+            svw_judge_explain(judge, node);
+        }
     }
 }
 

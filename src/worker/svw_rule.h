@@ -102,7 +102,25 @@ svw_why_t svw_explain(const svw_facts_t *facts, const svw_node_t *node);
 int svw_explains(const svw_node_t *node);
 int svw_echoes(const svw_node_t *miss, const svw_node_t *right);
 
-#define SVW_ECHOES  256                 /* so many scans of its site before it, and after it, may explain a miss: the nearest in time */
+/*
+ * The scans of a site or session that are near one of them in time, of the same
+ * product: the nearest of each side.  Bounded, so a busy site costs no more than
+ * another; what is near is so from both sides.
+ */
+#define SVW_NEAR       48               /* of each side */
+#define SVW_NEAR_WALK  1024             /* .. among so many of all products */
+
+typedef struct {
+    const svw_node_t  *node;
+    int64_t            within_ms;
+    unsigned           n, walked;
+    unsigned           back:1;
+    svw_cursor_t       cursor, start;
+    svw_node_t        *next;
+} svw_near_t;
+
+void svw_near_begin(svw_near_t *near, const svw_key_t *actor, const svw_node_t *node, int64_t within_ms);
+svw_node_t *svw_near_next(svw_near_t *near);
 
 #define SVW_RULES                                                              \
     SVW_FIND(svw_rule_supply)                                                  \
