@@ -77,6 +77,7 @@ struct svw_key_s {
     uint8_t       marked;               /* about to be looked at */
     uint8_t       noted;                /* something notable changed */
     uint8_t       stale;                /* of a lot: more of it was commissioned since */
+    uint8_t       fact;                 /* .. and its rules of facts have not seen it */
     uint8_t       len;
     char          text[];               /* not terminated */
 };

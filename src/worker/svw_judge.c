@@ -160,6 +160,7 @@ svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commissio
     }
 
     for (i = 0; i < judge->facts.n_clashed; i++) {
+        judge->facts.clashed[i]->fact = 1;
         svw_judge_touch(judge, judge->facts.clashed[i], commission->time_ms, 1);
     }
 
@@ -177,6 +178,7 @@ svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commissio
         }
     }
 
+    lot->fact = lot->lot->clash != NULL;
     svw_judge_touch(judge, lot, commission->time_ms, 1);
 
     return svw_judge_look(judge);
@@ -570,10 +572,13 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
     for (i = 0; i < svw_rule_rows_n; i++) {
         row = &svw_rule_rows[i];
 
-        if (row->kind == key->kind && svw_rule_enabled(judge->params, row->rule) && (!row->notable || row->any || key->noted)) {
+        if (row->kind == key->kind && svw_rule_enabled(judge->params, row->rule) && (!row->notable || row->any || key->noted) && (!row->facts || key->fact))
+        {
             all &= svw_judge_row(judge, key, row);
         }
     }
+
+    key->fact = 0;
 
     if (all) {
         svw_judge_clean(judge, key);
