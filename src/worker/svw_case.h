@@ -3,10 +3,12 @@
  *
  *   - Findings that ask are one case when they share a key (a serial; a lot in a
  *     market or at a site; a key of their own) and their evidence is at most
- *     `case.apart' from each other.
+ *     `case.apart' from each other.  What is joined by its serials and is of
+ *     more than one lot is not joined by lots: else all that happens to these
+ *     lots would be one case.
  *   - An explained finding joins a case that asks if it shares a serial with it,
  *     otherwise those of the same own key (a site, a lot) are one case.
- *   - What is info joins a case that shares a key, otherwise its own serial's.
+ *   - What is info joins a case that shares a serial, otherwise its own.
  *   Neither ever joins two cases that ask.
  *
  * There are two ways to ask for cases.  svw_cases_final makes them from all

@@ -18,6 +18,7 @@ typedef struct {
 typedef struct {
     svw_kept_t       **kept;
     uint32_t          *parent;
+    uint8_t           *many;            /* what it is joined with by its serials is of more than one lot */
     uint32_t           n;
     svw_final_key_t   *key[3];          /* by weight; sorted */
     size_t             keys[3];
@@ -34,6 +35,7 @@ typedef struct {
 
 static int svw_final_collect(svw_cases_t *cases, svw_final_work_t *work);
 static int svw_final_keys(svw_final_work_t *work);
+static void svw_final_lots(svw_final_work_t *work);
 static void svw_final_join(svw_final_work_t *work, unsigned weight, const char *kinds);
 static void svw_final_attach(svw_final_work_t *work, uint32_t finding, unsigned to, const char *kinds);
 static int svw_final_match(const svw_final_work_t *work, const svw_final_key_t *key, unsigned to, uint32_t *best);
@@ -62,7 +64,10 @@ svw_cases_final(svw_cases_t *cases, svw_final_pt final, void *data)
     rc = -1;
 
     if (svw_final_collect(cases, &work) == 0 && svw_final_keys(&work) == 0) {
-        svw_final_join(&work, SVW_WEIGHT_ASKS, "smpo");
+        svw_final_join(&work, SVW_WEIGHT_ASKS, "so");
+        svw_final_lots(&work);
+        svw_final_join(&work, SVW_WEIGHT_ASKS, "mp");
+        memset(work.many, 0, work.n);
         svw_final_join(&work, SVW_WEIGHT_EXPLAINED, "o");
         svw_final_join(&work, SVW_WEIGHT_INFO, "so");
 
@@ -71,7 +76,7 @@ svw_cases_final(svw_cases_t *cases, svw_final_pt final, void *data)
                 svw_final_attach(&work, i, SVW_WEIGHT_ASKS, "s");
 
             } else if (work.kept[i]->now.weight == SVW_WEIGHT_INFO) {
-                svw_final_attach(&work, i, SVW_WEIGHT_ASKS, "smpo");
+                svw_final_attach(&work, i, SVW_WEIGHT_ASKS, "s");
             }
         }
 
@@ -80,6 +85,7 @@ svw_cases_final(svw_cases_t *cases, svw_final_pt final, void *data)
 
     free(work.kept);
     free(work.parent);
+    free(work.many);
 
     for (i = 0; i < 3; i++) {
         free(work.key[i]);
@@ -125,7 +131,9 @@ svw_final_collect(svw_cases_t *cases, svw_final_work_t *work)
     work->kept = malloc((cases->n + 1) * sizeof(svw_kept_t *));
     work->parent = malloc((cases->n + 1) * sizeof(uint32_t));
 
-    if (work->kept == NULL || work->parent == NULL) {
+    work->many = calloc(cases->n + 1, 1);
+
+    if (work->kept == NULL || work->parent == NULL || work->many == NULL) {
         return -1;
     }
 
@@ -193,6 +201,32 @@ svw_final_keys(svw_final_work_t *work)
 }
 
 
+/*
+ * What is joined by its serials and is of more than one lot (who collects serials,
+ * what was commissioned twice) does not tie all that happens to these lots.
+ */
+static void
+svw_final_lots(svw_final_work_t *work)
+{
+    uint32_t              i, r;
+    const svw_finding_t  *a, *b;
+
+    for (i = 0; i < work->n; i++) {
+        r = svw_final_root(work, i);
+        a = &work->kept[i]->now;
+        b = &work->kept[r]->now;
+
+        if (a->weight == SVW_WEIGHT_ASKS && (a->lot.len == 0 || a->gtin != b->gtin || !sv_span_eq(a->lot, b->lot))) {
+            work->many[r] = 1;
+        }
+    }
+
+    for (i = 0; i < work->n; i++) {
+        work->many[i] = work->many[svw_final_root(work, i)];
+    }
+}
+
+
 /* Findings of a weight that share a key of these kinds, in time. */
 static void
 svw_final_join(svw_final_work_t *work, unsigned weight, const char *kinds)
@@ -201,19 +235,24 @@ svw_final_join(svw_final_work_t *work, unsigned weight, const char *kinds)
     int64_t                 last;
     const svw_final_key_t  *key, *before;
 
-    for (i = 0, last = 0; i < work->keys[weight]; i++) {
+    for (i = 0, last = 0, before = NULL; i < work->keys[weight]; i++) {
         key = &work->key[weight][i];
-        before = i == 0 ? NULL : key - 1;
+
+        if (strchr(kinds, key->kind) == NULL || work->many[key->finding]) {
+            continue;
+        }
 
         if (before == NULL || before->key != key->key) {
+            before = key;
             last = key->last_ms;
             continue;
         }
 
-        if (strchr(kinds, key->kind) != NULL && key->first_ms - last <= work->apart) {
+        if (key->first_ms - last <= work->apart) {
             svw_final_union(work, before->finding, key->finding);
         }
 
+        before = key;
         last = key->last_ms > last ? key->last_ms : last;
     }
 }

@@ -25,7 +25,7 @@ static svw_case_t *svw_live_home(svw_cases_t *cases, svw_kept_t *kept);
 static svw_case_t *svw_live_merge_all(svw_cases_t *cases, svw_kept_t *kept, svw_case_t *home);
 static svw_case_t *svw_live_joins(svw_cases_t *cases, const svw_kept_t *kept, const char *kinds, svw_weight_t weight);
 static svw_case_t *svw_live_found(const svw_cases_t *cases, const svw_kept_t *kept, uint64_t key);
-static int svw_live_absorbs(const svw_case_t *one, uint8_t kind);
+static int svw_live_absorbs(const svw_case_t *home, const svw_case_t *one, uint8_t kind);
 static svw_case_t *svw_live_merge(svw_cases_t *cases, svw_case_t *a, svw_case_t *b);
 static svw_case_t *svw_live_new(svw_cases_t *cases, uint64_t gtin);
 static void svw_live_add(svw_cases_t *cases, svw_case_t *one, svw_kept_t *kept);
@@ -309,7 +309,7 @@ svw_live_home(svw_cases_t *cases, svw_kept_t *kept)
         break;
 
     case SVW_WEIGHT_INFO:
-        home = svw_live_joins(cases, kept, "smpo", SVW_WEIGHT_ASKS);
+        home = svw_live_joins(cases, kept, "s", SVW_WEIGHT_ASKS);
         home = home != NULL ? home : svw_live_joins(cases, kept, "so", SVW_WEIGHT_INFO);
         break;
     }
@@ -330,7 +330,7 @@ svw_live_merge_all(svw_cases_t *cases, svw_kept_t *kept, svw_case_t *home)
     for (i = 0; i < kept->now.n_keys; i++) {
         other = svw_live_found(cases, kept, svw_live_digest(kept->now.keys[i]));
 
-        if (other != NULL && other != home && !other->done && svw_live_absorbs(other, kept->now.keys[i].data[0])) {
+        if (other != NULL && other != home && !other->done && svw_live_absorbs(home, other, kept->now.keys[i].data[0])) {
             home = svw_live_merge(cases, home, other);
         }
     }
@@ -354,7 +354,8 @@ svw_live_joins(svw_cases_t *cases, const svw_kept_t *kept, const char *kinds, sv
 
             other = svw_live_found(cases, kept, svw_live_digest(kept->now.keys[i]));
 
-            if (other != NULL && !other->done && other->weight == weight && (best == NULL || other->first_ms < best->first_ms)) {
+            if (other != NULL && !other->done && other->weight == weight
+                && (other->lot.len > 0 || (*kind != 'm' && *kind != 'p')) && (best == NULL || other->first_ms < best->first_ms)) {
                 best = other;
             }
         }
@@ -391,10 +392,17 @@ svw_live_found(const svw_cases_t *cases, const svw_kept_t *kept, uint64_t digest
 }
 
 
-/* What asks, by any key; what does not, if it is about that serial alone. */
+/*
+ * What asks, by any key, but by a lot's market or site only if both are of one lot;
+ * what does not, if it is about that serial alone.
+ */
 static int
-svw_live_absorbs(const svw_case_t *one, uint8_t kind)
+svw_live_absorbs(const svw_case_t *home, const svw_case_t *one, uint8_t kind)
 {
+    if ((kind == 'm' || kind == 'p') && (one->lot.len == 0 || (home->best != NULL && home->lot.len == 0))) {
+        return 0;
+    }
+
     return one->weight == SVW_WEIGHT_ASKS || ((kind == 's' || kind == 'o') && (one->weight == SVW_WEIGHT_INFO || one->n == 1));
 }
 

@@ -572,7 +572,8 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
     for (i = 0; i < svw_rule_rows_n; i++) {
         row = &svw_rule_rows[i];
 
-        if (row->kind == key->kind && svw_rule_enabled(judge->params, row->rule) && (!row->notable || row->any || key->noted) && (!row->facts || key->fact))
+        if (row->kind == key->kind && svw_rule_enabled(judge->params, row->rule) && (!row->notable || row->any || key->noted)
+            && (!row->facts || key->fact))
         {
             all &= svw_judge_row(judge, key, row);
         }
