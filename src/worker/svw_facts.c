@@ -22,6 +22,8 @@ static int svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, u
 static int svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint32_t made);
 static int svw_serials_grow(svw_facts_t *facts);
 static int svw_clash_add(svw_facts_t *facts, uint32_t a, uint32_t b, const char *serial);
+static int svw_group_changed(svw_facts_t *facts, const svw_group_t *group);
+static int svw_clash_changed(svw_facts_t *facts, svw_key_t *lot);
 static void svw_lot_free(svw_lot_t *lot);
 
 
@@ -684,7 +686,7 @@ svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint
     for (i = 0; i < group->n; i++) {
         if (group->made[i] == made) {
             group->record[i] = svw_record_first(facts, group->record[i], facts->records - 1);
-            return 0;
+            return svw_group_changed(facts, group);
         }
     }
 
@@ -752,7 +754,6 @@ svw_clash_add(svw_facts_t *facts, uint32_t a, uint32_t b, const char *serial)
 {
     uint32_t       swap;
     char         **list;
-    svw_key_t    **keys;
     svw_clash_t   *clash;
 
     if (svw_made_cmp(facts, a, b) > 0) {
@@ -790,24 +791,55 @@ svw_clash_add(svw_facts_t *facts, uint32_t a, uint32_t b, const char *serial)
         clash->serial = list;
     }
 
-    if (facts->n_clashed == 0 || facts->clashed[facts->n_clashed - 1] != facts->made[a].lot) {
-        if (facts->n_clashed == facts->clashed_size) {
-            keys = realloc(facts->clashed, (facts->clashed_size * 2 + 16) * sizeof(svw_key_t *));
-
-            if (keys == NULL) {
-                return -1;
-            }
-
-            facts->clashed = keys;
-            facts->clashed_size = facts->clashed_size * 2 + 16;
-        }
-
-        facts->clashed[facts->n_clashed++] = facts->made[a].lot;
+    if (svw_clash_changed(facts, facts->made[a].lot) != 0) {
+        return -1;
     }
 
     clash->serial[clash->n] = strdup(serial);
 
     return clash->serial[clash->n++] == NULL ? -1 : 0;
+}
+
+
+/* another record may be the first that tells one of its ways */
+static int
+svw_group_changed(svw_facts_t *facts, const svw_group_t *group)
+{
+    unsigned  i;
+
+    for (i = 0; i < group->n; i++) {
+        if (svw_clash_changed(facts, facts->made[group->made[i]].lot) != 0) {
+            return -1;
+        }
+    }
+
+    return 0;
+}
+
+
+static int
+svw_clash_changed(svw_facts_t *facts, svw_key_t *lot)
+{
+    svw_key_t  **keys;
+
+    if (facts->n_clashed > 0 && facts->clashed[facts->n_clashed - 1] == lot) {
+        return 0;
+    }
+
+    if (facts->n_clashed == facts->clashed_size) {
+        keys = realloc(facts->clashed, (facts->clashed_size * 2 + 16) * sizeof(svw_key_t *));
+
+        if (keys == NULL) {
+            return -1;
+        }
+
+        facts->clashed = keys;
+        facts->clashed_size = facts->clashed_size * 2 + 16;
+    }
+
+    facts->clashed[facts->n_clashed++] = lot;
+
+    return 0;
 }
 
 
