@@ -43,7 +43,7 @@
  *   svw_consume    scans and operations -> judge -> cases: svw_consume_stream, svw_consume_chain, svw_consume_scan,
  *                  svw_consume_fact (svw_lots), svw_consume_finding, svw_consume_build
  *   svw_history    history, read again       svw_case_store  cases and their tables (svw_case_load)
- *   svw_notify     cases -> webhook (svw_notify_http, svw_notify_sign), log (svw_notify_log)
+ *   svw_notify     cases -> webhook (svw_notify_http, svw_notify_sign), log (svw_notify_lines, svw_notify_log)
  *
  * The role api, behind nginx
  *   svw_api        the server                svw_api_thread  who carries requests out

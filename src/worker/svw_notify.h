@@ -12,6 +12,7 @@
 
 
 #define SVW_NOTIFY_SLOTS       4        /* requests at a time, a receiver; of a case one */
+#define SVW_NOTIFY_LINES       100      /* of the timeline, of the log: a transaction */
 #define SVW_NOTIFY_SECRETS     2        /* while one takes the place of the other */
 #define SVW_NOTIFY_SECRET_MIN  24       /* bytes */
 #define SVW_NOTIFY_SECRET_MAX  64
@@ -61,6 +62,12 @@ typedef struct {
     unsigned                  sent;     /* slots whose answer is awaited */
 } svw_notify_t;
 
+
+/* svw_notify.c: 0, or -1, which is logged */
+int svw_notify_db(svw_notify_t *notify, svw_db_rc_t rc);
+
+/* svw_notify_lines.c: of a target that is a log; -1: why is logged */
+int svw_notify_lines(svw_notify_t *notify, svw_notify_target_t *target);
 
 /* svw_notify_http.c: -1: why is in slot->answer */
 int svw_notify_send(svw_notify_t *notify, svw_notify_slot_t *slot, const char *id);
