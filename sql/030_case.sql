@@ -101,15 +101,18 @@ end
 $$;
 
 
--- The findings of a case are in another one now.
+-- The findings of a case are in another one now.  What somebody has to look at is
+-- not put away with it: one that is closed is reopened, one that is muted is not any more.
 create function sv.case_merge(p_gtin bigint, p_case_id uuid, p_into_gtin bigint, p_into uuid, p_now timestamptz)
 returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_from  sv.case;
-  v_into  sv.case;
+  v_from     sv.case;
+  v_into     sv.case;
+  v_reopens  boolean;
+  v_unmutes  boolean;
 begin
   select c.* into v_from from sv.case c where c.gtin = p_gtin and c.case_id = p_case_id;
   select c.* into v_into from sv.case c where c.gtin = p_into_gtin and c.case_id = p_into;
@@ -133,9 +136,29 @@ begin
   perform sv.case_tell(p_gtin, p_case_id, 'merged', null, jsonb_build_object('into', p_into, 'number', v_into.number), p_now);
 
   -- one that is new tells first that it was opened
-  if v_into.version > 0 then
-    perform sv.case_tell(p_into_gtin, p_into, 'merged', null, jsonb_build_object('from', p_case_id, 'number', v_from.number), p_now);
+  if v_into.version = 0 then
+    return;
   end if;
+
+  v_reopens := v_into.status = 'closed' and v_from.status <> 'closed' and not v_from.proposed;
+  v_unmutes := v_into.muted_until > p_now and v_from.status <> 'closed' and not v_from.proposed
+    and coalesce(v_from.muted_until <= p_now, true);
+
+  update sv.case c
+  set status = case when v_reopens then 'reopened' else c.status end,
+    close_reason = case when not v_reopens then c.close_reason end,
+    close_note = case when not v_reopens then c.close_note end,
+    muted_until = case when v_unmutes is not true then c.muted_until end
+  where c.gtin = p_into_gtin and c.case_id = p_into and (v_reopens or v_unmutes);
+
+  perform sv.case_tell(p_into_gtin, p_into, t.kind, null, t.detail, p_now)
+  from (values
+    (1, true, 'merged', jsonb_build_object('from', p_case_id, 'number', v_from.number)),
+    (2, v_unmutes, 'unmuted', '{}'),
+    (3, v_reopens, 'status', jsonb_build_object('from', 'closed', 'to', 'reopened', 'note', format('case %s, which is open, is part of it now', v_from.number)))
+  ) as t (place, happens, kind, detail)
+  where t.happens
+  order by t.place;
 end
 $$;
 
@@ -238,7 +261,8 @@ as $$
     string_agg(distinct k.rule, ', ') filter (where fresh)
   from known k
     cross join lateral (select k.weight = 'asks' and not k.withdrawn
-      and (k.old_weight is null or k.old_weight <> 'asks' or k.old_withdrawn or not k.scans <@ k.old_scans) as fresh) l
+      and (k.old_weight is null or k.old_weight <> 'asks' or k.old_withdrawn
+        or exists (select unnest(k.scans) except select unnest(k.old_scans))) as fresh) l        -- <@ compares each with each
 $$;
 
 
