@@ -187,7 +187,7 @@ sub stop {
 
     return if !$self->{pid} || $self->{owner} != $$;
 
-    $self->mode('ok');
+    $self->mode('ok') if -d $self->{dir};
     kill 'KILL', $self->{pid};
     waitpid $self->{pid}, 0;
     delete $self->{pid};
@@ -200,7 +200,7 @@ sub DESTROY {
     my ($self) = @_;
 
     local ($?, $!, $@);
-    $self->stop if -d $self->{dir};
+    $self->stop;
 
     return;
 }
