@@ -375,9 +375,10 @@ up_worker()
     if perl tools/dev/localize worker < conf/worker.conf \
         postgres="host=$sockets dbname=sv user=sv_worker" redis="unix:$sockets/redis.sock" \
         inbox="$state/inbox" done="$state/inbox/done" rejected="$state/inbox/rejected" \
-        log= pid_file= roles="ingest, relay, housekeeping, api" api_listen="unix:$sockets/api.sock" \
+        log= pid_file= roles="ingest, relay, housekeeping, consume, notify, api" api_listen="unix:$sockets/api.sock" \
         api_postgres="host=$sockets dbname=sv user=sv_api" api_secret="$state/worker/api-secret" \
-        capture_dir="$state/capture" audit_key="$state/worker/audit.key" audit_heads="$state/worker/audit-heads" | write_changed "$conf"
+        capture_dir="$state/capture" audit_key="$state/worker/audit.key" audit_heads="$state/worker/audit-heads" \
+        notify_log="$state/worker/cases.jsonl" | write_changed "$conf"
     then
         changed=yes
     fi
