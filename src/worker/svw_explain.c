@@ -76,13 +76,14 @@ svw_explains(const svw_node_t *node)
 static int
 svw_explain_upload(const svw_facts_t *facts, const svw_node_t *node)
 {
+    int                as;
     unsigned           n;
     const svw_key_t   *serial, *lot;
     const svw_made_t  *made;
 
     serial = node->key[SVW_KEY_SERIAL];
     lot = node->key[SVW_KEY_LOT];
-    made = NULL;
+    as = 0;
 
     for (n = 0; serial != NULL; n++) {
         made = svw_facts_way(facts, node->gtin, svw_key_span(serial), n);
@@ -94,12 +95,17 @@ svw_explain_upload(const svw_facts_t *facts, const svw_node_t *node)
         if ((lot == NULL || lot == made->lot)
             && (node->expiry == UINT32_MAX || made->expiry == UINT32_MAX || svw_expiry_same(node->expiry, made->expiry)))
         {
-            return 1;
+            as = 1;
         }
     }
 
+    /*
+     * One that was found under another lot or expiry was not missing: it was
+     * commissioned twice.  Where both records tell serials, that is a clash and said
+     * as one; where the first did not, this is all there is to see of it.
+     */
     if (n > 0) {
-        return 0;
+        return as && (n > 1 || node->reason == SV_REASON_SERIAL_UNKNOWN || node->reason == SV_REASON_LOT_UNKNOWN);
     }
 
     /* where nobody tells serials the lot has to do */
@@ -144,7 +150,7 @@ svw_explain_known(const svw_facts_t *facts, const svw_node_t *node, const svw_ma
         return how != SVW_RESEMBLE_NOT && node->entry != SVW_ENTRY_SCANNED ? SVW_WHY_TYPING : SVW_WHY_NONE;
     }
 
-    if (node->expiry == UINT32_MAX || made->expiry == UINT32_MAX) {
+    if (node->expiry == UINT32_MAX || made->expiry == UINT32_MAX || svw_expiry_same(node->expiry, made->expiry)) {
         return SVW_WHY_NONE;
     }
 

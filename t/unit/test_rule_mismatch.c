@@ -242,6 +242,14 @@ test_late(void **state)
     sv_rules_end(&r);
     assert_int_equal(sv_rules_case(&r, "identifier_mismatch")->weight, SVW_WEIGHT_ASKS);
 
+    /* commissioned again under another lot, where the first record told no serials */
+    sv_rules_begin(&r);
+    sv_rules_line(&r, "{\"type\":\"commission\",\"lot\":\"FIRST\",\"expiry\":\"281231\",\"serials\":100}");
+    sv_rules_line(&r, "{\"type\":\"commission\",\"lot\":\"AGAIN\",\"expiry\":\"311231\",\"serials\":[\"Q1\"]}");
+    sv_rules_line(&r, "{\"serial\":\"Q1\",\"lot\":\"AGAIN\",\"expiry\":\"311231\",\"outcome\":\"lot_mismatch\"," SITE "}");
+    sv_rules_end(&r);
+    assert_int_equal(sv_rules_case(&r, "identifier_mismatch")->weight, SVW_WEIGHT_ASKS);
+
     /* .. or with another expiry */
     sv_rules_begin(&r);
     sv_rules_line(&r, "{\"serial\":\"Q1\",\"lot\":\"LATE\",\"expiry\":\"310630\",\"outcome\":\"lot_unknown\"," SITE "}");
