@@ -69,7 +69,7 @@ struct svw_key_s {
         svw_site_t  *site;
     };
     int64_t       from_ms, to_ms;       /* what changed since it was looked at */
-    uint32_t      since;                /* how many scans */
+    uint32_t      since[2];             /* how many scans, for rules on all of them and on those that are notable */
     uint32_t      consumers;            /* scans of these, in `all' */
     uint32_t      held;                 /* by scans that name it as `before' */
     uint8_t       kind;

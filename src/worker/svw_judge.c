@@ -49,7 +49,7 @@ static void svw_judge_stale(svw_judge_t *judge, svw_key_t *lot);
 static int svw_judge_site(svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row);
 static int svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row, int64_t gap);
-static int svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, size_t n);
+static int svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, const svw_list_t *list);
 static void svw_judge_dirty(svw_judge_t *judge, svw_key_t *key);
 static void svw_judge_clean(svw_judge_t *judge, svw_key_t *key);
 
@@ -357,7 +357,8 @@ svw_judge_touch(svw_judge_t *judge, svw_key_t *key, int64_t time_ms, int notable
     key->from_ms = time_ms < key->from_ms ? time_ms : key->from_ms;
     key->to_ms = time_ms > key->to_ms ? time_ms : key->to_ms;
     key->noted |= notable != 0;
-    key->since += notable || key->kind == SVW_KEY_SERIAL || key->kind == SVW_KEY_CLIENT;
+    key->since[0] += notable || key->kind != SVW_KEY_LOT;
+    key->since[1] += notable != 0;
 
     if (!key->marked) {
         key->marked = 1;
@@ -554,7 +555,7 @@ svw_judge_look(svw_judge_t *judge)
 static void
 svw_judge_key(svw_judge_t *judge, svw_key_t *key)
 {
-    int                    all;
+    int                    done[2];     /* all of the rules on all scans, on what is notable */
     unsigned               i;
     const svw_rule_row_t  *row;
 
@@ -563,11 +564,12 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
         return;
     }
 
-    if (key->stale && svw_judge_due(judge, key, key->notable.n)) {
+    if (key->stale && svw_judge_due(judge, key, &key->notable)) {
         svw_judge_stale(judge, key);
     }
 
-    all = key->kind != SVW_KEY_SITE || svw_judge_site(judge, key);
+    done[0] = key->kind != SVW_KEY_SITE || svw_judge_site(judge, key);
+    done[1] = 1;
 
     for (i = 0; i < svw_rule_rows_n; i++) {
         row = &svw_rule_rows[i];
@@ -575,17 +577,17 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
         if (row->kind == key->kind && svw_rule_enabled(judge->params, row->rule) && (!row->notable || row->any || key->noted)
             && (!row->facts || key->fact))
         {
-            all &= svw_judge_row(judge, key, row);
+            done[row->notable] &= svw_judge_row(judge, key, row);
         }
     }
 
     key->fact = 0;
+    key->since[0] = done[0] ? 0 : key->since[0];
+    key->since[1] = done[1] ? 0 : key->since[1];
+    key->noted = key->noted && !done[1];
 
-    if (all) {
+    if (done[0] && done[1]) {
         svw_judge_clean(judge, key);
-        key->since = 0;
-        key->noted = 0;
-
     } else {
         svw_judge_dirty(judge, key);
     }
@@ -631,7 +633,7 @@ svw_judge_site(svw_judge_t *judge, svw_key_t *key)
         return 1;
     }
 
-    if (!svw_judge_due(judge, key, key->all.n)) {
+    if (!svw_judge_due(judge, key, &key->all)) {
         return 0;
     }
 
@@ -670,7 +672,7 @@ svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row)
         return svw_judge_parts(judge, &view, row, svw_param_ms(judge->params, row->gap));
     }
 
-    if (!row->facts && !svw_judge_due(judge, key, list->n)) {
+    if (!row->facts && !svw_judge_due(judge, key, list)) {
         return 0;
     }
 
@@ -700,7 +702,7 @@ svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row,
     for (n = 0, node = svw_cursor_prev(&cursor); node != NULL && from - node->time_ms <= gap; node = svw_cursor_prev(&cursor)) {
         from = node->time_ms;
 
-        if (++n > SVW_EAGER && !svw_judge_due(judge, view->key, view->list->n)) {
+        if (++n > SVW_EAGER && !svw_judge_due(judge, view->key, view->list)) {
             return 0;
         }
     }
@@ -713,7 +715,7 @@ svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row,
     for (n = 0; node != NULL && (node->time_ms <= to || node->time_ms - part.to_ms <= gap); node = svw_cursor_next(&cursor)) {
         part.to_ms = node->time_ms;
 
-        if (++n > SVW_EAGER && !svw_judge_due(judge, view->key, view->list->n)) {
+        if (++n > SVW_EAGER && !svw_judge_due(judge, view->key, view->list)) {
             return 0;
         }
     }
@@ -744,13 +746,15 @@ svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row,
  * quarter is, or as many again: all in all a scan is looked at some dozens of times.
  */
 static int
-svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, size_t n)
+svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, const svw_list_t *list)
 {
+    size_t    n;
     unsigned  share;
 
+    n = list->n;
     share = n <= 4096 ? 16 : n <= 65536 ? 4 : 1;
 
-    return n <= SVW_EAGER || judge->settling || (size_t) key->since * share >= n;
+    return n <= SVW_EAGER || judge->settling || (size_t) key->since[list == &key->notable] * share >= n;
 }
 
 
