@@ -105,8 +105,12 @@ subtest 'doubles, gaps, disorder' => sub {
 subtest 'what cannot be read' => sub {
     $sv->redis->xadd('sv:scans', '*', 'x', 'y');
     $sv->redis->xadd('sv:scans', '*', 'g', 'gateway1', 'b', 'no', 'e', "1\t");
+    $sv->redis->xadd('sv:scans', '*', 'g', $_, 'b', 9, 'e', $gateway->line({serial => 'B0', sequence => 1, location => $site[0]}))
+        for "\xff", "a\0b", "one\n2026-11-20 [error] two", '', 'g' x 65;
     $gateway->lines("1\tnonsense\n", $gateway->line({serial => 'B1', location => $site[0]}), $gateway->line({serial => 'B2', location => $site[0]}) =~ s/\n//r);
     idle();
+    is($sv->sql(q{select count(*) from sv.scan where serial = 'B0'}), 0, 'a gateway without a name');
+    unlike($sv->log_of('worker'), qr/^2026-11-20/m, '.. does not write lines of the log');
     is($sv->sql(q{select count(*) from sv.scan where serial in ('B1', 'B2')}), 2, 'what stands beside it can');
     like($sv->log_of('worker'), qr/a block .* has no gateway.*sent 1 lines that are no events/s, 'told');
     $gateway->send({serial => 'B3', location => $site[0], at => int((time + 3600) * 1000)});

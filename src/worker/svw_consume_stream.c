@@ -22,7 +22,8 @@ static redisReply *svw_stream_ask(svw_stream_t *stream, const char *from);
 static void svw_stream_take(svw_consume_t *consume, svw_stream_t *stream);
 static void svw_stream_block(svw_consume_t *consume, const redisReply *fields);
 static int svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t line);
-static int svw_stream_storable(sv_span_t line, const sv_event_t *event);
+static int svw_stream_gateway(sv_span_t name);
+static int svw_stream_storable(const sv_event_t *event);
 static sv_span_t svw_stream_field(const redisReply *fields, char name);
 static int svw_stream_append(svw_stream_t *stream, const char *command);
 static int svw_stream_copy(svw_consume_t *consume);
@@ -195,7 +196,7 @@ svw_stream_block(svw_consume_t *consume, const redisReply *fields)
     lines = svw_stream_field(fields, 'e');
     broken = 0;
 
-    if (boot.len > 0 && boot.len < 20 && of.gateway.len > 0 && of.gateway.len <= SV_EVENT_GATEWAY) {
+    if (boot.len > 0 && boot.len < 20 && svw_stream_gateway(of.gateway)) {
         snprintf(number, sizeof(number), "%.*s", (int) boot.len, (const char *) boot.data);
         of.boot = strspn(number, "0123456789") == boot.len ? strtoull(number, NULL, 10) : 0;
     }
@@ -246,7 +247,7 @@ svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t
     event = &consume->events[consume->n_events];
     *event = *of;
 
-    if (sv_event_parse(line, &event->event) != 0 || !svw_stream_storable(line, &event->event)) {
+    if (sv_event_parse(line, &event->event) != 0 || !svw_stream_storable(&event->event)) {
         return -1;
     }
 
@@ -266,16 +267,20 @@ svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t
 
 /* A value that PostgreSQL would not take must not hold up all that comes behind it. */
 static int
-svw_stream_storable(sv_span_t line, const sv_event_t *event)
+svw_stream_gateway(sv_span_t name)
 {
     size_t  i;
 
-    for (i = 0; i < line.len; i++) {
-        if ((line.data[i] < 0x20 && line.data[i] != '\t') || line.data[i] > 0x7e) {
-            return 0;
-        }
-    }
+    for (i = 0; i < name.len && name.data[i] > 0x20 && name.data[i] < 0x7f; i++) { /* void */ }
 
+    return name.len > 0 && name.len <= SV_EVENT_GATEWAY && i == name.len;
+}
+
+
+/* The same; of texts sv_event_parse() takes nothing that is not printable. */
+static int
+svw_stream_storable(const sv_event_t *event)
+{
     return event->at_ms <= SVW_STREAM_LAST && event->occurred_ms <= SVW_STREAM_LAST && event->accuracy_km <= INT32_MAX;
 }
 
