@@ -239,6 +239,28 @@ subtest 'a pack at the counter' => sub {
 };
 
 
+# commands(TITLE, INTRODUCTION, COUNT): each works as it stands
+sub commands {
+    my ($title, $introduction, $count) = @_;
+
+    my ($commands) = section($readme, $title) =~ /\Q$introduction\E\n\n((?:    .*\n)+)/;
+    my @commands = $commands =~ /^    serial-verify-worker (.*?)(?: {2,}#.*)?$/mg;
+    my $program  = $sv->program('serial-verify-worker');
+    my $conf     = $sv->base . '/worker.conf';
+
+    is(scalar @commands, $count, 'commands');
+
+    for my $command (@commands) {
+        my $said = qx(cd '$home' && '$program' -c '$conf' $command 2>&1);
+
+        is($?, 0, $command) or diag($said);
+        $sv->worker_conf($sv->api_settings, audit_key => "$home/audit.key") if $command =~ /^audit key/;
+    }
+
+    return;
+}
+
+
 # The same with what conf/nginx.conf adds for the role api, and the commands.
 subtest 'from the line to a recall' => sub {
     my %key = (KEY => $sv->pharmacy('IT'), map { $_->[0] => $sv->actor($_->[1], company => $_->[2])->{key} }
@@ -248,27 +270,23 @@ subtest 'from the line to a recall' => sub {
     delete $sv->{port}{readme};
     $sv->{port}{nginx} = $port;
     $sv->start_nginx(api => 1);
-    $sv->start_worker($sv->api_settings, roles => 'ingest, relay, housekeeping, api', audit_key => undef);
+    $sv->start_worker($sv->api_settings, roles => 'ingest, relay, housekeeping, consume, api', audit_key => undef);
     Test::SerialVerify::wait_for { $sv->api_listens } 'the role api';
     Test::SerialVerify::wait_for { $sv->get('/01/09506000134352', key => $key{TRADE})->{status} == 422 } 'the keys';
 
     examples('From the line to a recall', 9, %key);
 
-    my ($commands) = section($readme, 'From the line to a recall') =~ /What a person does with the worker:\n\n((?:    .*\n)+)/;
-    my @commands = $commands =~ /^    serial-verify-worker (.*?)(?: {2,}#.*)?$/mg;
-    my $program  = $sv->program('serial-verify-worker');
-    my $conf     = $sv->base . '/worker.conf';
-
-    is(scalar @commands, 8, 'commands');
-
-    for my $command (@commands) {
-        my $said = qx(cd '$home' && '$program' -c '$conf' $command 2>&1);
-
-        is($?, 0, $command) or diag($said);
-        $sv->worker_conf($sv->api_settings, audit_key => "$home/audit.key") if $command =~ /^audit key/;
-    }
-
+    commands('From the line to a recall', 'What a person does with the worker:', 8);
     like(Test::SerialVerify::slurp("$home/l7.csv"), qr/^(?:.*\n){101}\z/, 'a hundred numbers');
+};
+
+
+subtest 'a copy' => sub {
+    my %key = (OTHER => $sv->pharmacy('FR'), DESK => $sv->actor('reviewer')->{key});
+
+    Test::SerialVerify::wait_for { $sv->get('/01/09506000134352', key => $key{OTHER})->{status} == 422 && $sv->get('/alerts', key => $key{DESK})->{status} == 200 } 'the keys';
+    examples('A copy, and who hears of it', 2, %key);
+    commands('A copy, and who hears of it', 'A rule is changed like this:', 4);
 };
 
 $sv->done_testing;
