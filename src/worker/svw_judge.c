@@ -458,7 +458,11 @@ svw_judge_explain(svw_judge_t *judge, svw_node_t *node)
 }
 
 
-/* The right scan explains the wrong ones around it, of its site or session: those nearest in time. */
+/*
+ * The right scan explains the wrong ones around it, of its site or session:
+ * those nearest in time.  And one that comes in between, right or wrong, may be
+ * nearer than what explained a miss until now.
+ */
 static void
 svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
 {
@@ -471,7 +475,7 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
     actor = svw_node_actor(node);
     within = svw_param_ms(judge->params, SVW_P_ECHO_WITHIN);
 
-    if (actor == NULL || actor->notable.n == 0 || !svw_explains(node)) {
+    if (actor == NULL || actor->notable.n == 0) {
         return;
     }
 
@@ -484,7 +488,10 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
     svw_near_begin(&near, actor, node, within);
 
     while ((miss = svw_near_next(&near)) != NULL) {
-        if (miss->class & SVW_MISS && miss->why == SVW_WHY_NONE && svw_echoes(miss, node)) {
+        if (miss->class & SVW_MISS && miss->why == SVW_WHY_ECHO) {
+            svw_judge_explain(judge, miss);
+
+        } else if (miss->class & SVW_MISS && miss->why == SVW_WHY_NONE && svw_explains(node) && svw_echoes(miss, node)) {
             miss->why = SVW_WHY_ECHO;
             svw_judge_touch_node(judge, miss, 1);
         }
