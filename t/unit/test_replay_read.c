@@ -43,7 +43,7 @@ scan(const char *members)
 static void
 span_is(sv_span_t span, const char *expected)
 {
-    if (span.len != strlen(expected) || memcmp(span.data, expected, span.len) != 0) {
+    if (span.len != strlen(expected) || (span.len > 0 && memcmp(span.data, expected, span.len) != 0)) {
         fail_msg("\"%.*s\", not \"%s\"", (int) span.len, span.data, expected);
     }
 }
