@@ -427,15 +427,16 @@ $$;
 
 
 -- What rules said.  Of consumers a finding tells how many they were: who their
--- tokens are is told by scans, as long as those are kept.
-create function sv.alert_findings(p_case sv.case)
+-- tokens are is told by scans, as long as those are kept.  A case may be of more
+-- products than those of a company: it is told of its own (a key s:GTIN/SERIAL each).
+create function sv.alert_findings(p_case sv.case, p_company text)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
       'id', f.finding_id, 'rule', f.rule, 'severity', f.severity, 'weight', f.weight, 'cause', f.cause, 'withdrawn', f.withdrawn, 'lot', f.lot,
-      'serials', to_jsonb(f.serials[1:100]), 'serials_total', cardinality(f.serials),
+      'serials', to_jsonb(o.serials[1:100]), 'serials_total', cardinality(o.serials),
       'sites', to_jsonb(a.sites[1:100]), 'sites_total', cardinality(a.sites), 'consumers', cardinality(f.actors) - cardinality(a.sites),
       'scans', cardinality(f.scans), 'first_at', sv.out_time(f.first_at), 'last_at', sv.out_time(f.last_at),
       'found_at', sv.out_time(f.found_at), 'changed_at', sv.out_time(f.changed_at), 'detail', nullif(f.detail, '{}')))
@@ -443,14 +444,20 @@ as $$
   from (
     select o.* from sv.case_finding o
     where o.gtin = p_case.gtin and o.case_id = p_case.case_id
+      and (p_company = '' or not exists (select from unnest(o.keys) k where k ~ '^s:\d{14}/')
+        or exists (select from unnest(o.keys) k where k ~ '^s:\d{14}/' and sv.reviews(p_company, substr(k, 3, 14)::bigint)))
     order by o.withdrawn, o.severity desc, o.found_at, o.finding_id limit 200
   ) f
+  cross join lateral (
+    select case when p_company = '' or not exists (select from unnest(f.keys) k where k ~ '^s:\d{14}/') then f.serials
+      else array (select distinct substr(k, 18) as serial from unnest(f.keys) k
+                  where k ~ '^s:\d{14}/' and sv.reviews(p_company, substr(k, 3, 14)::bigint) order by serial) end as serials) o
   cross join lateral (select array (select x from unnest(f.actors) x where x ~ '^\d{13}$' order by x) as sites) a
 $$;
 
 -- The scans of a case that are still kept, by the time of the event, behind the
--- cursor.  On the first page: how many there are, and how many are gone.
-create function sv.alert_evidence(p_case sv.case, p_cursor text, p_limit integer)
+-- cursor, of products of this company.  On the first page: how many there are, and how many are gone.
+create function sv.alert_evidence(p_case sv.case, p_company text, p_cursor text, p_limit integer)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
@@ -459,6 +466,7 @@ as $$
 declare
   v_scans   bigint[];
   v_kept    bigint;
+  v_alien   bigint;
   v_part    text[];
   v_answer  jsonb;
 begin
@@ -480,6 +488,7 @@ begin
     select s.*, coalesce(s.occurred_at, s.at) as event_at
     from sv.scan s
     where s.n = any (v_scans) and s.at >= p_case.first_at - interval '1 day' and s.at < p_case.last_at + interval '16 days'
+      and sv.reviews(p_company, s.gtin)
       and (v_part is null or (coalesce(s.occurred_at, s.at), s.n) > (timestamptz 'epoch' + v_part[1]::bigint * interval '1 microsecond', v_part[2]::bigint))
     order by coalesce(s.occurred_at, s.at), s.n
     limit p_limit + 1
@@ -496,11 +505,11 @@ begin
   from told t;
 
   if p_cursor is null then
-    select count(distinct s.n) into v_kept
+    select count(distinct s.n), count(distinct s.n) filter (where not sv.reviews(p_company, s.gtin)) into v_kept, v_alien
     from sv.scan s
     where s.n = any (v_scans) and s.at >= p_case.first_at - interval '1 day' and s.at < p_case.last_at + interval '16 days';
 
-    v_answer := v_answer || jsonb_build_object('total', cardinality(v_scans), 'gone', cardinality(v_scans) - v_kept);
+    v_answer := v_answer || jsonb_build_object('total', cardinality(v_scans) - v_alien, 'gone', cardinality(v_scans) - v_kept);
   end if;
 
   return v_answer;
@@ -565,14 +574,14 @@ as $$
 $$;
 
 -- A case with all that belongs to it; of evidence and timeline the first page.
-create function sv.alert_whole(p_case sv.case)
+create function sv.alert_whole(p_case sv.case, p_company text)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select sv.alert_json(p_case) || jsonb_build_object(
-    'findings', sv.alert_findings(p_case),
-    'evidence', sv.alert_evidence(p_case, null, 50),
+    'findings', sv.alert_findings(p_case, p_company),
+    'evidence', sv.alert_evidence(p_case, p_company, null, 50),
     'timeline', sv.alert_timeline(p_case, null, 50),
     'parties', (
       select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('party', p.party, 'status', p.status, 'note', nullif(p.note, ''),
@@ -599,7 +608,7 @@ begin
     raise exception using errcode = 'P0002', message = format('There is no case %s.', p_number);
   end if;
 
-  return sv.alert_whole(v_case);
+  return sv.alert_whole(v_case, '');
 end
 $$;
 
@@ -609,10 +618,11 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_case  sv.case := sv.reviewed_case((sv.reviewer(p_location)).company, p_case_id, false);
+  v_company  text := (sv.reviewer(p_location)).company;
+  v_case     sv.case := sv.reviewed_case(v_company, p_case_id, false);
 begin
   version := v_case.version;
-  body := sv.alert_whole(v_case);
+  body := sv.alert_whole(v_case, v_company);
 end
 $$;
 
@@ -623,10 +633,11 @@ language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_case  sv.case := sv.reviewed_case((sv.reviewer(p_location)).company, p_case_id, false);
+  v_company  text := (sv.reviewer(p_location)).company;
+  v_case     sv.case := sv.reviewed_case(v_company, p_case_id, false);
 begin
   if p_what = 'evidence' then
-    return sv.alert_evidence(v_case, p_cursor, p_limit);
+    return sv.alert_evidence(v_case, v_company, p_cursor, p_limit);
   end if;
 
   if p_cursor !~ '^\d{1,18}$' then

@@ -245,6 +245,17 @@ subtest 'one case' => sub {
     is_deeply(ask('reviewer', 'GET', "/alerts/$id")->{json}{evidence}, {scans => [], total => 4, gone => 4}, 'scans that are no longer kept');
     unlike(ask('reviewer', 'GET', "/alerts/$id")->{body}, qr/token-of/, 'leave no token');
 
+    # a client that asked for serials of two companies, and what was found of them
+    my @of   = map { $cases->scan(gtin => $_->[0], serial => $_->[1], location => $who{pharmacy}{id}) } [$gtin, 'OURS'], [$alien, 'THEIRS'];
+    my $both = $cases->open(findings => [
+        {rule => 'harvesting', serials => ['OURS', 'THEIRS'], keys => ['o:harvesting', "s:0$alien/THEIRS", "s:$text/OURS"], scans => [@of]},
+        {serials => ['THEIRS'], keys => ["s:0$alien/THEIRS"], scans => [$of[1]]}]);
+    my $whole = ask('reviewer', 'GET', "/alerts/$both")->{json};
+    is_deeply([$whole->{evidence}{total}, sort map { @{$_->{serials}} } @{$whole->{findings}}], [2, 'OURS', 'THEIRS', 'THEIRS'], 'of two companies: who is of none sees all');
+    my $ours = ask('acme', 'GET', "/alerts/$both");
+    is_deeply([$ours->{json}{evidence}{total}, map { @{$_->{serials}}, $_->{serials_total} } @{$ours->{json}{findings}}], [1, 'OURS', 1], '.. a company its own');
+    unlike($ours->{body} . ask('acme', 'GET', "/alerts/$both/evidence")->{body}, qr/THEIRS|$alien/, '.. and nothing of the other');
+
     my $alien = $cases->open(gtin => $alien);
     my $many  = $cases->open(gtin => 0);
     my $into  = $cases->open(status => 'merged', merged_into => $id);

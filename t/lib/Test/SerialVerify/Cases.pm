@@ -66,12 +66,12 @@ sub open {    ## no critic (ProhibitBuiltinHomonyms)
 sub finding {
     my ($self, $gtin, $id, %row) = @_;
 
-    %row = (finding_id => uuid(\%row), serials => ['S1'], actors => [], scans => [], detail => '{}', withdrawn => 0, %row);
+    %row = (finding_id => uuid(\%row), serials => ['S1'], actors => [], keys => [], scans => [], detail => '{}', withdrawn => 0, %row);
 
-    $self->{sv}->dbh->do('insert into sv.case_finding (gtin, case_id, finding_id, rule, severity, weight, cause, lot, serials, actors, scans, first_at, last_at,
+    $self->{sv}->dbh->do('insert into sv.case_finding (gtin, case_id, finding_id, rule, severity, weight, cause, lot, serials, actors, keys, scans, first_at, last_at,
             found_at, changed_at, withdrawn, detail)
-        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', undef,
-        $gtin, $id, @row{qw(finding_id rule severity weight cause lot serials actors scans first_at last_at at at)}, $row{withdrawn} ? 't' : 'f', $row{detail});
+        values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)', undef,
+        $gtin, $id, @row{qw(finding_id rule severity weight cause lot serials actors keys scans first_at last_at at at)}, $row{withdrawn} ? 't' : 'f', $row{detail});
 
     return;
 }
