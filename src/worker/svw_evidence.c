@@ -8,6 +8,7 @@
 
 
 static uint64_t svw_key_hash(const svw_evidence_t *evidence, uint64_t gtin, sv_span_t text);
+static void svw_key_maker(svw_key_t *serial, svw_key_t *site);
 static int svw_table_grow(svw_table_t *table);
 static int svw_evidence_keys(svw_evidence_t *evidence, svw_node_t *node, const svw_judge_scan_t *scan);
 static void svw_node_set(svw_node_t *node, const svw_judge_scan_t *scan);
@@ -156,6 +157,7 @@ svw_key_tidy(svw_evidence_t *evidence, svw_key_t *key)
 
     *slot = key->next;
     table->n--;
+    svw_key_maker(key, NULL);
     svw_list_free(&key->all);
     svw_list_free(&key->notable);
     free(key);
@@ -271,6 +273,10 @@ svw_evidence_drop(svw_evidence_t *evidence, svw_node_t *node)
         node->before->held--;
     }
 
+    if (node->key[SVW_KEY_SERIAL] != NULL && svw_node_done(node)) {
+        svw_key_maker(node->key[SVW_KEY_SERIAL], node->key[SVW_KEY_SITE]);
+    }
+
     svw_list_remove(&evidence->all, node);
     free(node);
 }
@@ -337,6 +343,21 @@ svw_key_hash(const svw_evidence_t *evidence, uint64_t gtin, sv_span_t text)
     svw_hash_add(&hash, text.data, text.len);
 
     return svw_hash_end(&hash);
+}
+
+
+static void
+svw_key_maker(svw_key_t *serial, svw_key_t *site)
+{
+    if (serial->maker != NULL) {
+        serial->maker->held--;
+    }
+
+    serial->maker = site;
+
+    if (site != NULL) {
+        site->held++;
+    }
 }
 
 

@@ -68,6 +68,7 @@ struct svw_key_s {
         svw_lot_t   *lot;
         svw_site_t  *site;
     };
+    svw_key_t    *maker;                /* of a serial: the site that made it inactive, by a scan that is forgotten */
     int64_t       from_ms, to_ms;       /* what changed since it was looked at */
     uint32_t      since[2];             /* how many scans, for rules on all of them and on those that are notable */
     uint32_t      consumers;            /* scans of these, in `all' */
@@ -138,6 +139,15 @@ static inline int
 svw_node_consumer(const svw_node_t *node)
 {
     return node->kind == SVW_ACTOR_CONSUMER || (node->kind == SVW_ACTOR_UNKNOWN && node->key[SVW_KEY_SITE] == NULL);
+}
+
+
+/* an operation that was carried out and made a pack inactive */
+static inline int
+svw_node_done(const svw_node_t *node)
+{
+    return node->reason == SV_REASON_OK && node->key[SVW_KEY_SITE] != NULL && node->operation != SVW_OP_VERIFY
+           && node->operation != SVW_OP_UNDO && node->operation != SVW_OP_OTHER && node->operation != SVW_OP_LOCK;
 }
 
 

@@ -16,7 +16,6 @@
 typedef enum { SVW_SUPPLY_NOTHING, SVW_SUPPLY_SEEN, SVW_SUPPLY_HERE, SVW_SUPPLY_HUB, SVW_SUPPLY_ELSEWHERE } svw_supply_t;
 
 static svw_supply_t svw_supply_judge(const svw_view_t *view, const svw_node_t *node);
-static int svw_supply_done(const svw_node_t *node);
 static int svw_supply_here_before(const svw_view_t *view, const svw_node_t *node);
 static int svw_supply_hub(const svw_view_t *view, const svw_node_t *node, const svw_key_t *maker);
 static int svw_supply_verifiers(const svw_view_t *view);
@@ -70,7 +69,7 @@ svw_rule_supply(const svw_view_t *view, svw_say_t *say)
     }
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_supply_judge(view, node) != SVW_SUPPLY_NOTHING || svw_supply_done(node)) {
+        if (svw_supply_judge(view, node) != SVW_SUPPLY_NOTHING || svw_node_done(node)) {
             svw_say_scan(say, node);
         }
     }
@@ -97,7 +96,7 @@ svw_supply_judge(const svw_view_t *view, const svw_node_t *node)
 
     if (maker == NULL) {
         made = svw_supply_made(view, node);
-        maker = made == NULL ? NULL : made->key[SVW_KEY_SITE];
+        maker = made == NULL ? view->key->maker : made->key[SVW_KEY_SITE];
     }
 
     if (node->operation == SVW_OP_VERIFY || node->operation == SVW_OP_DESTROY || node->operation == SVW_OP_LOCK
@@ -114,15 +113,6 @@ svw_supply_judge(const svw_view_t *view, const svw_node_t *node)
 }
 
 
-/* an operation that was carried out and made a pack inactive */
-static int
-svw_supply_done(const svw_node_t *node)
-{
-    return node->reason == SV_REASON_OK && node->key[SVW_KEY_SITE] != NULL && node->operation != SVW_OP_VERIFY
-           && node->operation != SVW_OP_UNDO && node->operation != SVW_OP_OTHER && node->operation != SVW_OP_LOCK;
-}
-
-
 /* the last that was carried out before it, or else the first after it */
 static const svw_node_t *
 svw_supply_made(const svw_view_t *view, const svw_node_t *node)
@@ -134,7 +124,7 @@ svw_supply_made(const svw_view_t *view, const svw_node_t *node)
     other = svw_list_seek(view->list, node->time_ms + 1, &cursor);
 
     for (n = 0, other = svw_cursor_prev(&cursor); other != NULL && n < 256; other = svw_cursor_prev(&cursor), n++) {
-        if (svw_supply_done(other)) {
+        if (svw_node_done(other)) {
             return other;
         }
     }
@@ -142,7 +132,7 @@ svw_supply_made(const svw_view_t *view, const svw_node_t *node)
     other = svw_list_seek(view->list, node->time_ms + 1, &cursor);
 
     for (n = 0; other != NULL && n < 256; other = svw_cursor_next(&cursor), n++) {
-        if (svw_supply_done(other)) {
+        if (svw_node_done(other)) {
             return other;
         }
     }

@@ -129,7 +129,7 @@ svw_travel_seen(const svw_node_t *node)
 }
 
 
-/* A hop to another country, or of places that a scan itself tells; not one that two records of sites alone tell. */
+/* A hop to another country, far away, or of places that a scan itself tells; not one that two records of sites alone tell. */
 static int
 svw_travel_sure(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b)
 {
@@ -138,7 +138,8 @@ svw_travel_sure(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t 
     x = svw_facts_place(facts, a);
     y = svw_facts_place(facts, b);
 
-    return !x.recorded || !y.recorded || memcmp(x.country, y.country, 2) != 0;
+    return !x.recorded || !y.recorded || memcmp(x.country, y.country, 2) != 0
+           || (!isnan(x.lat) && !isnan(y.lat) && svw_distance_km(x.lat, x.lon, y.lat, y.lon) > svw_param(facts->params, SVW_P_TRAVEL_RECORDS));
 }
 
 

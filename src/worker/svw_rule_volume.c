@@ -26,7 +26,8 @@ typedef struct {
 typedef struct {
     size_t    sessions, looks;
     unsigned  switches;                 /* from look to look */
-    unsigned  hops;                     /* .. that nobody can have travelled */
+    unsigned  hops;                     /* from session to session, that nobody can have travelled */
+    unsigned  late;                     /* .. a day or more after the first session */
     unsigned  places;                   /* apart from each other; so many at least */
     int64_t   span_ms;
 } svw_volume_sum_t;
@@ -111,7 +112,7 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum)
     }
 
     if (sum->places >= svw_param(params, SVW_P_VOLUME_PLACES) && sum->hops >= svw_param(params, SVW_P_VOLUME_HOPS)
-        && sum->span_ms >= 86400000)
+        && sum->late > 0)
     {
         return 1;
     }
@@ -174,19 +175,21 @@ svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_
     look = NULL;
 
     for (i = 0; i < n; i++) {
+        svw_volume_place(view, place, first[i].node, sum);
+
+        if (i > 0 && svw_travel_hop(view->facts, first[i - 1].node, first[i].node)) {
+            sum->hops++;
+            sum->late += first[i].node->time_ms - first[0].node->time_ms >= 86400000;
+        }
+
         if (look != NULL && first[i].node->time_ms - look->time_ms < apart) {
             continue;
         }
 
-        if (look != NULL && svw_travel_apart(view->facts, look, first[i].node)) {
-            sum->switches++;
-            sum->hops += svw_travel_hop(view->facts, look, first[i].node);
-        }
-
-        look = first[i].node;
+        sum->switches += look != NULL && svw_travel_apart(view->facts, look, first[i].node);
         sum->looks++;
+        look = first[i].node;
         sum->span_ms = look->time_ms - first[0].node->time_ms;
-        svw_volume_place(view, place, look, sum);
     }
 }
 
