@@ -628,6 +628,10 @@ as $$
     where p_running ? 'consume' and (p ->> 'behind_s')::numeric > 60
 
     union all
+    select 2, format('the judge has not told how it stands since %s: look for errors of the role consume in the log', p ->> 'told_at')
+    where p_running ? 'consume' and (p ->> 'told_at')::timestamptz < p_now - interval '2 minutes'
+
+    union all
     select 3, format('the stream of the Redis at %s cannot be read: can the role consume reach it?', r.key)
     from jsonb_each(p -> 'streams') r
     where r.value = 'null' and (p ->> 'told_at')::timestamptz > p_now - interval '1 minute'

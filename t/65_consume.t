@@ -285,6 +285,10 @@ subtest 'status' => sub {
     is($status->{judge}{behind}, 0, 'in the chain');
     cmp_ok($status->{judge}{asking}, '>=', 0, 'cases that ask');
     is(scalar(grep {/^7 scan events have not come of the gateway gone in the last day: /} @{$status->{attention}}), 1, 'a sentence for a person');
+    my $says = sub { $sv->sql(q{select string_agg(t, ' ') from jsonb_array_elements_text(sv.judge_attention(sv.judge_state() || jsonb_build_object('told_at',
+        now() - ?::interval), '{"consume": 1}', now())) t where t ~ '^the judge'}, $_[0]) };
+    is($says->('1 minute'), undef, 'a judge that works');
+    like($says->('3 minutes'), qr/^the judge has not told how it stands since 2/, 'one that fails at every round');
     my ($code, $text) = $sv->command('status');
     like($text, qr/^judged +\d+ scans and operations; 0 rows of the chain wait; 0 blocks at unix:.*^missing +7 events of gone \(boot 5\)$/ms, 'the command');
 };
