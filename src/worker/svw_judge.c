@@ -25,6 +25,7 @@ struct svw_judge_s {
     svw_key_t           *marked[SVW_KEYS];      /* to be looked at within this call */
     svw_key_t           *dirty;                 /* to be looked at when they have grown, or at the end */
     int64_t              newest_ms;
+    int64_t              waiting_ms;            /* no key of `dirty' waits since earlier */
     svw_ahead_t          ahead;
     unsigned             any:1;                 /* newest_ms is one */
     unsigned             failed:1;              /* no memory */
@@ -33,6 +34,7 @@ struct svw_judge_s {
 
 
 static void svw_judge_clock(svw_judge_t *judge, const svw_judge_scan_t *scan);
+static void svw_judge_before(svw_judge_t *judge, int64_t horizon);
 static void svw_judge_forget(svw_judge_t *judge);
 static void svw_judge_touch(svw_judge_t *judge, svw_key_t *key, int64_t time_ms, int notable);
 static void svw_judge_touch_node(svw_judge_t *judge, const svw_node_t *node, int notable);
@@ -303,16 +305,59 @@ svw_judge_clock(svw_judge_t *judge, const svw_judge_scan_t *scan)
 }
 
 
+/*
+ * What is still to be said of scans is said before they go: of keys that wait
+ * since one of them, or since one of the next day, so that this is seldom.  Where
+ * scans come all the time no key waits so long.
+ */
+static void
+svw_judge_before(svw_judge_t *judge, int64_t horizon)
+{
+    unsigned    settling;
+    svw_key_t  *key;
+
+    if (judge->dirty == NULL || judge->waiting_ms >= horizon) {
+        return;
+    }
+
+    settling = judge->settling;
+    judge->settling = 1;
+
+    for (key = judge->dirty; key != NULL; key = judge->failed ? NULL : key) {
+        if (key->from_ms >= horizon + SVW_AHEAD_MS) {
+            key = key->dirty_next;
+            continue;
+        }
+
+        svw_judge_touch(judge, key, key->from_ms, 1);
+        svw_judge_clean(judge, key);
+        (void) svw_judge_look(judge);
+        key = judge->dirty;
+    }
+
+    judge->settling = settling;
+    judge->waiting_ms = INT64_MAX;
+
+    for (key = judge->dirty; key != NULL; key = key->dirty_next) {
+        judge->waiting_ms = key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
+    }
+}
+
+
 /* What is older than the windows goes; what was said of it stays said. */
 static void
 svw_judge_forget(svw_judge_t *judge)
 {
+    int64_t      horizon;
     unsigned     i;
     svw_key_t   *key[SVW_KEYS + 1];
     svw_node_t  *node;
 
-    judge->say.horizon_ms = judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW)
-                            - svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
+    horizon = judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW)
+              - svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
+
+    svw_judge_before(judge, horizon);
+    judge->say.horizon_ms = horizon;
 
     for ( ;; ) {
         node = svw_evidence_oldest(&judge->evidence, judge->say.horizon_ms);
@@ -355,6 +400,7 @@ svw_judge_touch(svw_judge_t *judge, svw_key_t *key, int64_t time_ms, int notable
     }
 
     key->from_ms = time_ms < key->from_ms ? time_ms : key->from_ms;
+    judge->waiting_ms = key->dirty && key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
     key->to_ms = time_ms > key->to_ms ? time_ms : key->to_ms;
     key->noted |= notable != 0;
     key->since[0] += notable || key->kind != SVW_KEY_LOT;
@@ -772,6 +818,7 @@ svw_judge_dirty(svw_judge_t *judge, svw_key_t *key)
         return;
     }
 
+    judge->waiting_ms = judge->dirty == NULL || key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
     key->dirty = 1;
     key->dirty_prev = NULL;
     key->dirty_next = judge->dirty;

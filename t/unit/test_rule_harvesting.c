@@ -128,6 +128,24 @@ test_apart(void **state)
 }
 
 
+/* what is still to be said of many scans is said before they are forgotten */
+static void
+test_forgotten(void **state)
+{
+    const sv_rules_case_t  *c;
+
+    (void) state;
+
+    begin();
+    scans(143, 2, CONSUMER, "GUESS%d", "", "serial_unknown");
+    r.time_ms += INT64_C(90) * 24 * 3600 * 1000;
+    sv_rules_line(&r, "{\"serial\":\"Valid1x\",\"outcome\":\"ok\",\"actor_kind\":\"pharmacy\",\"actor\":\"P1\"}");
+    sv_rules_line(&r, "{\"serial\":\"Valid1x\",\"outcome\":\"ok\",\"actor_kind\":\"pharmacy\",\"actor\":\"P2\"}");
+    c = end();
+    assert_int_equal(c->n_refs, 143);
+}
+
+
 static void
 test_site(void **state)
 {
@@ -224,7 +242,7 @@ int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-        cmocka_unit_test(test_guess), cmocka_unit_test(test_apart), cmocka_unit_test(test_site), cmocka_unit_test(test_collect)
+        cmocka_unit_test(test_guess), cmocka_unit_test(test_apart), cmocka_unit_test(test_forgotten), cmocka_unit_test(test_site), cmocka_unit_test(test_collect)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
