@@ -222,6 +222,11 @@ begin
     raise exception using errcode = '55000', message = 'another worker judges now';
   end if;
 
+  -- a view of that name would run what its maker wrote as the owner of all this
+  if (select c.relowner <> current_user::regrole or c.relkind <> 'r' from pg_class c where c.oid = 'pg_temp.scan_in'::regclass) then
+    raise exception using errcode = '42501', message = 'pg_temp.scan_in is not the table that sv.judge_session() made';
+  end if;
+
   return query
   with come as materialized (
     select distinct on (s.gateway, s.boot, s.seq) s.*

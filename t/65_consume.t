@@ -293,4 +293,19 @@ subtest 'status' => sub {
     like($text, qr/^judged +\d+ scans and operations; 0 rows of the chain wait; 0 blocks at unix:.*^missing +7 events of gone \(boot 5\)$/ms, 'the command');
 };
 
+# the table that the worker's session fills is read with the rights of the schema's owner
+subtest 'a table that somebody else made' => sub {
+    $sv->stop('worker');
+
+    my $dbh    = $sv->new_dbh('sv_worker');
+    my $holder = uuid();
+    my @column = qw(i::integer gtin::bigint at::timestamptz gateway::text boot::bigint seq::bigint occurred_at::timestamptz serial::text lot::text expiry::text
+        location_id::integer session::text country::text lat::real lon::real accuracy_km::integer entry_mode::text reason::text alert_id::text
+        request_id::text hint::text silent::boolean);
+    $dbh->do('create temp view scan_in as select ' . join(', ', map { my ($name, $type) = split /::/; "null::$type as $name" } @column));
+    ok($dbh->selectrow_array('select held from sv.judge_take(?, 5000)', undef, $holder), 'the lease');
+    ok(!eval { $dbh->selectall_arrayref('select * from sv.judge_scans(?)', undef, $holder); 1 }, 'it is refused');
+    like($@, qr/is not the table that/, '.. and said why');
+};
+
 $sv->done_testing;

@@ -60,7 +60,6 @@ struct svw_case_s {
     int64_t          first_ms, last_ms;
     unsigned         changed:1;         /* since svw_cases_written */
     unsigned         fresh:1;           /* never written */
-    unsigned         done:1;            /* closed by a person: takes nothing more; what comes begins another case */
     void            *user;              /* the caller's */
 
     /* private */
@@ -121,7 +120,7 @@ void svw_cases_written(svw_cases_t *cases);
  * From tables, before anything is taken: cases, then their findings (with keys:
  * their own; `asked', `found' may be 0).  NULL: no memory.
  */
-svw_case_t *svw_cases_load(svw_cases_t *cases, const uint8_t id[16], uint64_t gtin, int done);
+svw_case_t *svw_cases_load(svw_cases_t *cases, const uint8_t id[16], uint64_t gtin);
 svw_kept_t *svw_cases_load_finding(svw_cases_t *cases, svw_case_t *in, const svw_finding_t *finding);
 
 /* A person closed or reopened it. */

@@ -161,7 +161,7 @@ svw_cases_written(svw_cases_t *cases)
 
 
 svw_case_t *
-svw_cases_load(svw_cases_t *cases, const uint8_t id[16], uint64_t gtin, int done)
+svw_cases_load(svw_cases_t *cases, const uint8_t id[16], uint64_t gtin)
 {
     svw_case_t  *one;
 
@@ -174,7 +174,6 @@ svw_cases_load(svw_cases_t *cases, const uint8_t id[16], uint64_t gtin, int done
 
     memcpy(one->id, id, 16);
     one->fresh = 0;
-    one->done = done != 0;
 
     return one;
 }
@@ -330,7 +329,7 @@ svw_live_merge_all(svw_cases_t *cases, svw_kept_t *kept, svw_case_t *home)
     for (i = 0; i < kept->now.n_keys; i++) {
         other = svw_live_found(cases, kept, svw_live_digest(kept->now.keys[i]));
 
-        if (other != NULL && other != home && !other->done && svw_live_absorbs(home, other, kept->now.keys[i].data[0])) {
+        if (other != NULL && other != home && svw_live_absorbs(home, other, kept->now.keys[i].data[0])) {
             home = svw_live_merge(cases, home, other);
         }
     }
@@ -354,7 +353,7 @@ svw_live_joins(svw_cases_t *cases, const svw_kept_t *kept, const char *kinds, sv
 
             other = svw_live_found(cases, kept, svw_live_digest(kept->now.keys[i]));
 
-            if (other != NULL && !other->done && other->weight == weight
+            if (other != NULL && other->weight == weight
                 && (other->lot.len > 0 || (*kind != 'm' && *kind != 'p')) && (best == NULL || other->first_ms < best->first_ms)) {
                 best = other;
             }

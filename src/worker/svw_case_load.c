@@ -100,7 +100,7 @@ svw_case_load_one(svw_case_store_t *store, const json_t *json, size_t *room)
         store->read = read;
     }
 
-    one = svw_cases_load(store->cases, id, (uint64_t) json_integer_value(json_object_get(json, "gtin")), 0);
+    one = svw_cases_load(store->cases, id, (uint64_t) json_integer_value(json_object_get(json, "gtin")));
 
     for (i = 0; one != NULL && i < n; i++) {
         if (svw_case_load_finding(store, one, json_array_get(findings, i)) != 0) {
