@@ -119,7 +119,10 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum)
 
     switches = svw_param(params, SVW_P_VOLUME_SWITCHES);
 
-    if (sum->places < svw_param(params, SVW_P_VOLUME_PLACES)) {
+    if (sum->hops >= svw_param(params, SVW_P_VOLUME_HOPS)) {
+        switches -= 1;                  /* within a look the place changed, too */
+
+    } else if (sum->places < svw_param(params, SVW_P_VOLUME_PLACES)) {
         switches += switches / 2;
     }
 

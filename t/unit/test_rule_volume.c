@@ -1,0 +1,101 @@
+/* rule scan_volume */
+
+#include "sv_test_rules.h"
+
+#include <stdio.h>
+#include <string.h>
+
+
+/* a session in January, at hour and minute of a day; a place is AT or FI */
+static void
+look(sv_rules_t *rules, int day, int hour, int minute, const char *country)
+{
+    static unsigned  session;
+
+    sv_rules_line(rules, "{\"time\":\"2026-01-%02dT%02d:%02d:00Z\",\"serial\":\"A1\",\"operation\":\"verify\","
+                  "\"actor_kind\":\"consumer\",\"session\":\"%016x\",\"country\":\"%s\",\"lat\":%s,"
+                  "\"accuracy_km\":20,\"outcome\":\"ok\"}",
+                  day, hour, minute, ++session, country,
+                  strcmp(country, "AT") == 0 ? "47.7,\"lon\":14.5" : "61.9,\"lon\":25.5");
+}
+
+
+static void
+test_copies(void **state)
+{
+    int         day;
+    sv_rules_t  rules;
+
+    (void) state;
+
+    /* to and fro, and on three days at both places sooner than anybody flies */
+    sv_rules_begin(&rules);
+
+    for (day = 5; day <= 7; day++) {
+        look(&rules, day, 9, 0, "AT");
+        look(&rules, day, 10, 10, "FI");
+        look(&rules, day, 20, 0, day == 6 ? "AT" : "FI");
+    }
+
+    look(&rules, 9, 12, 0, "AT");
+    sv_rules_end(&rules);
+
+    assert_int_equal(sv_rules_asking(&rules), 1);
+    assert_string_equal(sv_rules_case(&rules, "scan_volume")->cause, "clone");
+}
+
+
+static void
+test_traveller(void **state)
+{
+    int         day;
+    sv_rules_t  rules;
+
+    (void) state;
+
+    /* the same person each evening, a week of them away */
+    sv_rules_begin(&rules);
+
+    for (day = 1; day <= 20; day++) {
+        look(&rules, day, 19, 0, day >= 8 && day <= 14 ? "FI" : "AT");
+    }
+
+    sv_rules_end(&rules);
+
+    assert_int_equal(sv_rules_asking(&rules), 0);
+    assert_string_equal(sv_rules_case(&rules, "scan_volume")->cause, "traveller");
+}
+
+
+static void
+test_link(void **state)
+{
+    int         minute;
+    sv_rules_t  rules;
+
+    (void) state;
+
+    /* a link among friends in two countries, in one evening */
+    sv_rules_begin(&rules);
+
+    for (minute = 0; minute < 24; minute++) {
+        look(&rules, 5, 18 + minute / 12, minute * 5 % 60, minute % 3 == 0 ? "FI" : "AT");
+    }
+
+    sv_rules_end(&rules);
+
+    assert_int_equal(sv_rules_asking(&rules), 0);
+}
+
+
+int
+main(void)
+{
+    const struct CMUnitTest  tests[] = {
+        cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_traveller),
+        cmocka_unit_test(test_link),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
