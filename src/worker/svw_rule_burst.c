@@ -10,6 +10,9 @@
 #include "svw_miss.h"
 
 
+static int svw_burst_unexplained(const svw_node_t *node, svw_miss_t miss);
+
+
 void
 svw_rule_lot_burst(const svw_view_t *view, svw_say_t *say)
 {
@@ -63,7 +66,7 @@ svw_rule_site_burst(const svw_view_t *view, svw_say_t *say)
         miss = svw_miss(node);
         explained += miss == SVW_MISS_SETTING;
 
-        if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
+        if (svw_burst_unexplained(node, miss)) {
             lotless |= node->key[SVW_KEY_LOT] == NULL;
             svw_few_add(&lots, node->key[SVW_KEY_LOT]);
             svw_few_add(&serials, node->key[SVW_KEY_SERIAL]);
@@ -94,10 +97,18 @@ svw_rule_site_burst(const svw_view_t *view, svw_say_t *say)
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         miss = svw_miss(node);
 
-        if (miss == SVW_MISS_SERIAL || miss == SVW_MISS_LOT) {
+        if (svw_burst_unexplained(node, miss)) {
             svw_say_scan(say, node);
         }
     }
 
     svw_say_end(say);
+}
+
+
+/* A lot that is not known is a matter of that lot: it does not tie what else a site did not find. */
+static int
+svw_burst_unexplained(const svw_node_t *node, svw_miss_t miss)
+{
+    return miss == SVW_MISS_SERIAL || (miss == SVW_MISS_LOT && node->key[SVW_KEY_LOT] == NULL);
 }

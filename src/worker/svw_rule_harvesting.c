@@ -224,8 +224,9 @@ svw_harvest_guess(const svw_view_t *view, const svw_node_t *node)
     case SV_REASON_LOT_MISMATCH:
         return serial;
 
+    /* .. and a lot that is not known an upload that is missing */
     case SV_REASON_LOT_UNKNOWN:
-        return lot != NULL ? lot : serial;
+        return lot == NULL ? serial : view->key->kind == SVW_KEY_CLIENT ? lot : NULL;
 
     default:
         return NULL;

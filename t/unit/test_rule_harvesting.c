@@ -180,6 +180,15 @@ test_site(void **state)
     scans(90, 3, site, "vALID%dX", "", "serial_unknown");
     assert_null(end());
 
+    /* a lot that is not uploaded is no guess, whatever else is */
+    begin();
+    scans(90, 3, site, "NEW%d", "N1", "lot_unknown");
+    assert_null(end());
+    begin();
+    scans(90, 3, site, "NEW%d", "N1", "lot_unknown");
+    scans(24, 3, site, "GUESS%d", "L1", "serial_unknown");
+    assert_int_equal(end()->n_refs, 24);
+
     /* a new product that is not loaded yet */
     begin();
     scans(90, 3, site, "NEW%d", "N1", "product_unknown");
