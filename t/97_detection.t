@@ -44,6 +44,14 @@ subtest 'limits are kept' => sub {
 };
 
 
+# windows go by: what was found stays found
+subtest 'over half a year' => sub {
+    my ($rc, $output) = detection('--seeds', 1, '--first-seed', 103, '--scans', 60_000, '--days', 180, '--verbose');
+
+    is($rc, 0, 'limits are kept') or diag($output);
+};
+
+
 subtest 'limits that are missed are said' => sub {
     # no case is found
     for my $seed (101, 102) {
