@@ -2,7 +2,7 @@
  * Cases as findings come.
  *
  * A key leads to one case, the last that had it.  Cases that ask and share a key
- * merge into the one that has the oldest evidence; what does not ask joins one.
+ * merge into the one that was written, that has a product, that is older; what does not ask joins one.
  */
 
 #include "svw_case_in.h"
@@ -409,12 +409,26 @@ svw_live_absorbs(const svw_case_t *home, const svw_case_t *one, uint8_t kind)
 static svw_case_t *
 svw_live_merge(svw_cases_t *cases, svw_case_t *a, svw_case_t *b)
 {
+    int          other;
     svw_kept_t  *kept, *last;
     svw_case_t  *swap;
 
-    /* one that is written stays: it is known by its number */
+    /*
+     * One that is written stays: it is known by its number.  Of two that are, the
+     * one of a product: its company's reviewers do not see a case of many.
+     */
 
-    if (a->fresh != b->fresh ? a->fresh : b->first_ms < a->first_ms) {
+    if (a->fresh != b->fresh) {
+        other = a->fresh;
+
+    } else if ((a->gtin == 0) != (b->gtin == 0)) {
+        other = a->gtin == 0;
+
+    } else {
+        other = b->first_ms < a->first_ms;
+    }
+
+    if (other) {
         swap = a;
         a = b;
         b = swap;

@@ -274,6 +274,55 @@ test_live(void **state)
 }
 
 
+/* the case of a product stays where its company's reviewers look for it */
+static void
+test_live_of_many(void **state)
+{
+    svw_case_t     *many, *one;
+    svw_cases_t    *cases;
+    svw_params_t    params;
+    svw_finding_t   finding;
+    svw_ref_t       refs[] = { 1 };
+    sv_span_t       keys[2] = { sv_span("o:client"), sv_span("s:1/A") };
+
+    (void) state;
+
+    svw_params_default(&params);
+    cases = svw_cases_create(&params);
+
+    memset(&finding, 0, sizeof(finding));
+    finding.id[0] = 1;
+    finding.weight = SVW_WEIGHT_ASKS;
+    finding.cause = "harvest";
+    finding.refs = refs;
+    finding.n_refs = 1;
+    finding.keys = keys;
+    finding.n_keys = 1;
+    many = svw_cases_take(cases, &finding, 1);
+
+    finding.id[0] = 2;
+    finding.gtin = 1;
+    finding.lot = sv_span("L1");
+    finding.first_ms = 1000;
+    finding.last_ms = 1000;
+    finding.keys = &keys[1];
+    one = svw_cases_take(cases, &finding, 2);
+    assert_ptr_not_equal(one, many);
+    svw_cases_written(cases);
+
+    /* the harvest turns out to have been of this pack, too; it is the older one */
+    finding.id[0] = 1;
+    finding.gtin = 0;
+    finding.lot.len = 0;
+    finding.first_ms = 0;
+    finding.keys = keys;
+    finding.n_keys = 2;
+    assert_ptr_equal(svw_cases_take(cases, &finding, 3), one);
+    assert_ptr_equal(many->merged_into, one);
+    svw_cases_destroy(cases);
+}
+
+
 int
 main(void)
 {
@@ -285,6 +334,7 @@ main(void)
         cmocka_unit_test(test_volume),
         cmocka_unit_test(test_correction),
         cmocka_unit_test(test_live),
+        cmocka_unit_test(test_live_of_many),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
