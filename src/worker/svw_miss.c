@@ -102,6 +102,17 @@ svw_few_add(svw_few_t *few, const svw_key_t *key)
 }
 
 
+int
+svw_few_has(const svw_few_t *few, const svw_key_t *key)
+{
+    unsigned  i;
+
+    for (i = 0; i < few->n && few->key[i] != key; i++) { /* void */ }
+
+    return i < few->n;
+}
+
+
 void
 svw_miss_who(svw_miss_who_t *who, const svw_node_t *node)
 {

@@ -39,6 +39,7 @@ svw_miss_t svw_miss(const svw_node_t *node);
 const svw_made_t *svw_miss_made(const svw_facts_t *facts, const svw_node_t *node);     /* of its serial, else of its lot; NULL: unknown */
 void svw_miss_say_record(const svw_view_t *view, svw_say_t *say, const svw_node_t *node);      /* that commissioned it, late */
 void svw_few_add(svw_few_t *few, const svw_key_t *key);         /* NULL: not counted */
+int svw_few_has(const svw_few_t *few, const svw_key_t *key);
 void svw_miss_who(svw_miss_who_t *who, const svw_node_t *node);
 
 /* Enough for a person to look, or only to be kept: see docs/rules.md */

@@ -16,8 +16,11 @@
 #define SVW_EXPIRIES  8                 /* of one lot; more are told with the last */
 
 
+static void svw_mismatch_serials(const svw_view_t *view, svw_say_t *say, const svw_miss_who_t *who);
+static int svw_mismatch_many(const svw_view_t *view, const svw_key_t *site);
+static void svw_mismatch_client(const svw_view_t *view, svw_say_t *say, const svw_key_t *site);
 static void svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const svw_miss_who_t *who,
-    const char *cause);
+    const svw_few_t *but, const char *cause);
 static void svw_mismatch_expiries(const svw_view_t *view, svw_say_t *say);
 static void svw_mismatch_expiry(const svw_view_t *view, svw_say_t *say, uint32_t expiry, int others);
 static uint32_t svw_mismatch_next(const svw_view_t *view, uint32_t after);
@@ -43,7 +46,7 @@ svw_rule_mismatch(const svw_view_t *view, svw_say_t *say)
     }
 
     if (who[SVW_MISS_SERIAL].n > 0) {
-        svw_mismatch_say(view, say, SVW_MISS_SERIAL, &who[SVW_MISS_SERIAL], "unknown_serial");
+        svw_mismatch_serials(view, say, &who[SVW_MISS_SERIAL]);
     }
 
     if (who[SVW_MISS_EXPIRY].n > 0) {
@@ -55,11 +58,11 @@ svw_rule_mismatch(const svw_view_t *view, svw_say_t *say)
     }
 
     if (who[SVW_MISS_LOT].n > 0) {
-        svw_mismatch_say(view, say, SVW_MISS_LOT, &who[SVW_MISS_LOT], "unknown_lot");
+        svw_mismatch_say(view, say, SVW_MISS_LOT, &who[SVW_MISS_LOT], NULL, "unknown_lot");
     }
 
     if (who[SVW_MISS_LATE].n > 0) {
-        svw_mismatch_say(view, say, SVW_MISS_LATE, &who[SVW_MISS_LATE], "late_upload");
+        svw_mismatch_say(view, say, SVW_MISS_LATE, &who[SVW_MISS_LATE], NULL, "late_upload");
     }
 }
 
@@ -149,9 +152,85 @@ svw_rule_mismatch_site(const svw_view_t *view, svw_say_t *say)
 }
 
 
+/*
+ * A site with very many unknown serials of a lot guesses, or unpacks a delivery of
+ * them.  That is its own matter, one case for all lots that it names; it does not
+ * tie what else happens to these.
+ */
+static void
+svw_mismatch_serials(const svw_view_t *view, svw_say_t *say, const svw_miss_who_t *who)
+{
+    unsigned           i;
+    svw_few_t          many = { .n = 0 };
+    svw_cursor_t       cursor;
+    svw_miss_who_t     others = { .n = 0 };
+    const svw_node_t  *node;
+
+    for (i = 0; i < who->sites.n; i++) {
+        if (svw_mismatch_many(view, who->sites.key[i])) {
+            svw_few_add(&many, who->sites.key[i]);
+            svw_mismatch_client(view, say, who->sites.key[i]);
+        }
+    }
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) == SVW_MISS_SERIAL && !svw_few_has(&many, node->key[SVW_KEY_SITE])) {
+            svw_miss_who(&others, node);
+        }
+    }
+
+    if (others.n > 0) {
+        svw_mismatch_say(view, say, SVW_MISS_SERIAL, &others, &many, "unknown_serial");
+    }
+}
+
+
+static int
+svw_mismatch_many(const svw_view_t *view, const svw_key_t *site)
+{
+    svw_few_t          serials = { .n = 0 };
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (node->key[SVW_KEY_SITE] == site && svw_miss(node) == SVW_MISS_SERIAL) {
+            svw_few_add(&serials, node->key[SVW_KEY_SERIAL]);
+
+            if (serials.n >= svw_param(view->params, SVW_P_MISS_SITE)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
+static void
+svw_mismatch_client(const svw_view_t *view, svw_say_t *say, const svw_key_t *site)
+{
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "unknown_serials");
+    svw_say_apart(say, svw_key_span(site));
+    svw_say_key(say, "unknown_serials", site, NULL);
+    svw_say_narrow(say);
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (node->key[SVW_KEY_SITE] == site && svw_miss(node) == SVW_MISS_SERIAL) {
+            svw_say_scan(say, node);
+        }
+    }
+
+    svw_say_end(say);
+}
+
+
+/* `but': not of these sites; NULL: of all */
 static void
 svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const svw_miss_who_t *who,
-    const char *cause)
+    const svw_few_t *but, const char *cause)
 {
     svw_weight_t       weight;
     svw_cursor_t       cursor;
@@ -164,7 +243,7 @@ svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const 
     svw_say_apart(say, (sv_span_t) { (const uint8_t *) cause, strlen(cause) });
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_miss(node) == kind) {
+        if (svw_miss(node) == kind && (but == NULL || !svw_few_has(but, node->key[SVW_KEY_SITE]))) {
             svw_say_scan(say, node);
 
             if (kind == SVW_MISS_LATE) {

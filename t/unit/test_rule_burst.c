@@ -167,11 +167,43 @@ test_delivery(void **state)
 }
 
 
+/* a site that names many serials of several lots does not tie what others find of these */
+static void
+test_client(void **state)
+{
+    int  i;
+
+    (void) state;
+
+    sv_rules_begin(&r);
+    sv_rules_line(&r, MADE);
+    sv_rules_line(&r, MADE2);
+
+    for (i = 0; i < 24; i++) {
+        r.time_ms += INT64_C(10) * 3600 * 1000;
+        sv_rules_line(&r, "{\"serial\":\"FAKE%d\",\"lot\":\"L%d\",\"outcome\":\"serial_unknown\","
+                      "\"actor_kind\":\"pharmacy\",\"actor\":\"P1\"}", i, i % 2 + 1);
+    }
+
+    for (i = 0; i < 4; i++) {
+        sv_rules_line(&r, "{\"serial\":\"OTHER%d\",\"lot\":\"L%d\",\"outcome\":\"serial_unknown\","
+                      "\"actor_kind\":\"pharmacy\",\"actor\":\"P%d\"}", i, i % 2 + 1, i + 2);
+    }
+
+    sv_rules_end(&r);
+    assert_int_equal(r.n, 3);
+    assert_int_equal(r.found[0].n_refs, 24);
+    assert_int_equal(r.found[1].n_refs, 2);
+    assert_int_equal(r.found[2].n_refs, 2);
+}
+
+
 int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-        cmocka_unit_test(test_lot), cmocka_unit_test(test_lot_and_fake), cmocka_unit_test(test_site), cmocka_unit_test(test_delivery)
+        cmocka_unit_test(test_lot), cmocka_unit_test(test_lot_and_fake), cmocka_unit_test(test_site),
+        cmocka_unit_test(test_delivery), cmocka_unit_test(test_client)
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
