@@ -35,6 +35,12 @@ typedef struct {
 
 static int svw_final_collect(svw_cases_t *cases, svw_final_work_t *work);
 static int svw_final_keys(svw_final_work_t *work);
+static void svw_final_clients(svw_final_work_t *work);
+static int svw_final_serials(svw_final_work_t *work);
+static void svw_final_shared(const svw_final_work_t *work, const svw_finding_t *now, uint32_t *shared);
+static size_t svw_final_find(const svw_final_work_t *work, unsigned weight, uint64_t digest);
+static uint64_t svw_final_digest(sv_span_t key);
+static int svw_final_client(const svw_finding_t *now);
 static void svw_final_lots(svw_final_work_t *work);
 static void svw_final_join(svw_final_work_t *work, unsigned weight, const char *kinds);
 static void svw_final_attach(svw_final_work_t *work, uint32_t finding, unsigned to, const char *kinds);
@@ -64,7 +70,10 @@ svw_cases_final(svw_cases_t *cases, svw_final_pt final, void *data)
     rc = -1;
 
     if (svw_final_collect(cases, &work) == 0 && svw_final_keys(&work) == 0) {
+        svw_final_clients(&work);
         svw_final_join(&work, SVW_WEIGHT_ASKS, "so");
+        memset(work.many, 0, work.n);
+        rc = svw_final_serials(&work);
         svw_final_lots(&work);
         svw_final_join(&work, SVW_WEIGHT_ASKS, "mp");
         memset(work.many, 0, work.n);
@@ -80,7 +89,7 @@ svw_cases_final(svw_cases_t *cases, svw_final_pt final, void *data)
             }
         }
 
-        rc = svw_final_print(&work, final, data);
+        rc = rc == 0 ? svw_final_print(&work, final, data) : -1;
     }
 
     free(work.kept);
@@ -159,7 +168,6 @@ svw_final_keys(svw_final_work_t *work)
     size_t                j, n[3];
     uint32_t              i;
     unsigned              w;
-    svw_hash_t            hash;
     svw_final_key_t      *key;
     const svw_finding_t  *now;
 
@@ -181,11 +189,8 @@ svw_final_keys(svw_final_work_t *work)
         now = &work->kept[i]->now;
 
         for (j = 0; j < now->n_keys; j++) {
-            svw_hash_begin(&hash, (svw_hash_key_t) {9, 10});
-            svw_hash_add(&hash, now->keys[j].data, now->keys[j].len);
-
             key = &work->key[now->weight][work->keys[now->weight]++];
-            key->key = svw_hash_end(&hash);
+            key->key = svw_final_digest(now->keys[j]);
             key->kind = now->keys[j].data[0];
             key->first_ms = now->first_ms;
             key->last_ms = now->last_ms;
@@ -198,6 +203,118 @@ svw_final_keys(svw_final_work_t *work)
     }
 
     return 0;
+}
+
+
+/* What a client or a site did with packs of several lots. */
+static int
+svw_final_client(const svw_finding_t *now)
+{
+    return now->weight == SVW_WEIGHT_ASKS && (now->rule == SVW_RULE_HARVESTING || now->rule == SVW_RULE_SITE_BURST) && now->lot.len == 0;
+}
+
+
+static void
+svw_final_clients(svw_final_work_t *work)
+{
+    uint32_t  i;
+
+    for (i = 0; i < work->n; i++) {
+        work->many[i] = svw_final_client(&work->kept[i]->now);
+    }
+}
+
+
+/*
+ * A client that guesses at several lots does not make one case of all that is
+ * guessed at these: a finding is joined with its if most of its serials are.
+ */
+static int
+svw_final_serials(svw_final_work_t *work)
+{
+    uint32_t  i, client, *shared;
+
+    shared = malloc((work->n + 1) * sizeof(uint32_t));
+
+    if (shared == NULL) {
+        return -1;
+    }
+
+    for (client = 0; client < work->n; client++) {
+        if (!svw_final_client(&work->kept[client]->now)) {
+            continue;
+        }
+
+        svw_final_shared(work, &work->kept[client]->now, shared);
+
+        for (i = 0; i < work->n; i++) {
+            if (i != client && 2 * shared[i] > work->kept[i]->now.n_serials) {
+                svw_final_union(work, client, i);
+            }
+        }
+    }
+
+    free(shared);
+
+    return 0;
+}
+
+
+/* How many of its serials each finding has. */
+static void
+svw_final_shared(const svw_final_work_t *work, const svw_finding_t *now, uint32_t *shared)
+{
+    size_t                  i, lo, keys;
+    uint64_t                digest;
+    const svw_final_key_t  *key;
+
+    key = work->key[SVW_WEIGHT_ASKS];
+    keys = work->keys[SVW_WEIGHT_ASKS];
+    memset(shared, 0, work->n * sizeof(uint32_t));
+
+    for (i = 0; i < now->n_keys; i++) {
+        if (now->keys[i].data[0] != 's') {
+            continue;
+        }
+
+        digest = svw_final_digest(now->keys[i]);
+
+        for (lo = svw_final_find(work, SVW_WEIGHT_ASKS, digest); lo < keys && key[lo].key == digest; lo++) {
+            shared[key[lo].finding]++;
+        }
+    }
+}
+
+
+/* The first that has the key, or where it would be. */
+static size_t
+svw_final_find(const svw_final_work_t *work, unsigned weight, uint64_t digest)
+{
+    size_t  lo, hi, mid;
+
+    for (lo = 0, hi = work->keys[weight]; lo < hi; ) {
+        mid = (lo + hi) / 2;
+
+        if (work->key[weight][mid].key < digest) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+
+    return lo;
+}
+
+
+static uint64_t
+svw_final_digest(sv_span_t key)
+{
+    svw_hash_t  hash;
+
+    svw_hash_begin(&hash, (svw_hash_key_t) {9, 10});
+    svw_hash_add(&hash, key.data, key.len);
+
+    return svw_hash_end(&hash);
 }
 
 
@@ -238,7 +355,7 @@ svw_final_join(svw_final_work_t *work, unsigned weight, const char *kinds)
     for (i = 0, last = 0, before = NULL; i < work->keys[weight]; i++) {
         key = &work->key[weight][i];
 
-        if (strchr(kinds, key->kind) == NULL || work->many[key->finding]) {
+        if (strchr(kinds, key->kind) == NULL || (key->kind != 'o' && work->many[key->finding])) {
             continue;
         }
 
@@ -264,7 +381,6 @@ svw_final_attach(svw_final_work_t *work, uint32_t finding, unsigned to, const ch
 {
     size_t                i;
     uint32_t              best, one;
-    svw_hash_t            hash;
     svw_final_key_t       key;
     const char           *kind;
     const svw_finding_t  *now;
@@ -273,15 +389,14 @@ svw_final_attach(svw_final_work_t *work, uint32_t finding, unsigned to, const ch
 
     for (kind = kinds; *kind != '\0'; kind++) {
         best = UINT32_MAX;
+        one = UINT32_MAX;
 
         for (i = 0; i < now->n_keys; i++) {
             if (now->keys[i].data[0] != (uint8_t) *kind) {
                 continue;
             }
 
-            svw_hash_begin(&hash, (svw_hash_key_t) {9, 10});
-            svw_hash_add(&hash, now->keys[i].data, now->keys[i].len);
-            key.key = svw_hash_end(&hash);
+            key.key = svw_final_digest(now->keys[i]);
             key.first_ms = now->first_ms;
             key.last_ms = now->last_ms;
 
@@ -302,18 +417,10 @@ static int
 svw_final_match(const svw_final_work_t *work, const svw_final_key_t *key, unsigned to, uint32_t *best)
 {
     int                     found;
-    size_t                  lo, hi, mid;
+    size_t                  lo;
     const svw_final_key_t  *other;
 
-    for (lo = 0, hi = work->keys[to]; lo < hi; ) {
-        mid = (lo + hi) / 2;
-
-        if (work->key[to][mid].key < key->key) {
-            lo = mid + 1;
-        } else {
-            hi = mid;
-        }
-    }
+    lo = svw_final_find(work, to, key->key);
 
     for (found = 0; lo < work->keys[to] && work->key[to][lo].key == key->key; lo++) {
         other = &work->key[to][lo];

@@ -222,6 +222,10 @@ svw_market_stray(const svw_view_t *view, unsigned packs)
     double    expected, term;
     unsigned  i;
 
+    if (packs >= svw_param(view->params, SVW_P_MARKET_MANY) && view->key->consumers <= svw_param(view->params, SVW_P_MARKET_MANY_OF)) {
+        return 1;
+    }
+
     expected = view->key->consumers * svw_param(view->params, SVW_P_MARKET_STRAY) / 100;
     term = exp(-expected);
 

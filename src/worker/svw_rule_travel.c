@@ -1,10 +1,9 @@
 /*
  * impossible_travel: a serial at two places that nobody can have joined in time.
  *
- * Between two sites one hop is enough, somebody held the pack in his hand; two,
- * where it is within a country and only records of sites tell where they are.  A
+ * Between two sites one hop is enough: somebody held the pack in his hand.  A
  * consumer's place is a guess, and a link travels: there it takes hops on
- * several days.
+ * several days, or at several places (scan_volume).
  */
 
 #include "svw_rule.h"
@@ -14,7 +13,7 @@
 
 
 typedef struct {
-    unsigned  sites;                    /* hops between two of them, each worth two unless records alone tell where */
+    unsigned  sites;                    /* hops between two of them */
     unsigned  consumers;                /* .. between two sessions, each a day or more after the last that counts */
     unsigned  mixed;
     int64_t   counted_ms;
@@ -22,7 +21,6 @@ typedef struct {
 
 static void svw_travel_all(const svw_view_t *view, svw_say_t *say);
 static int svw_travel_seen(const svw_node_t *node);
-static int svw_travel_sure(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b);
 static void svw_travel_walk(const svw_view_t *view, svw_travel_t *travel, svw_say_t *say);
 static double svw_travel_distance(const svw_facts_t *facts, const svw_place_t *a, const svw_place_t *b, int consumer_a, int consumer_b);
 
@@ -38,7 +36,7 @@ svw_rule_travel(const svw_view_t *view, svw_say_t *say)
 
     svw_travel_walk(view, &travel, NULL);
 
-    if (travel.sites > 1) {
+    if (travel.sites > 0) {
         svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_HIGH, "clone");
 
     } else if (travel.consumers >= svw_param(view->params, SVW_P_TRAVEL_HOPS)) {
@@ -51,7 +49,7 @@ svw_rule_travel(const svw_view_t *view, svw_say_t *say)
         return;
     }
 
-    if (travel.sites > 1 || travel.consumers >= svw_param(view->params, SVW_P_TRAVEL_HOPS)) {
+    if (travel.sites > 0 || travel.consumers >= svw_param(view->params, SVW_P_TRAVEL_HOPS)) {
         svw_travel_all(view, say);
     } else {
         svw_travel_walk(view, &travel, say);
@@ -129,20 +127,6 @@ svw_travel_seen(const svw_node_t *node)
 }
 
 
-/* A hop to another country, far away, or of places that a scan itself tells; not one that two records of sites alone tell. */
-static int
-svw_travel_sure(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b)
-{
-    svw_place_t  x, y;
-
-    x = svw_facts_place(facts, a);
-    y = svw_facts_place(facts, b);
-
-    return !x.recorded || !y.recorded || memcmp(x.country, y.country, 2) != 0
-           || (!isnan(x.lat) && !isnan(y.lat) && svw_distance_km(x.lat, x.lon, y.lat, y.lon) > svw_param(facts->params, SVW_P_TRAVEL_RECORDS));
-}
-
-
 /*
  * From each scan to the one before of somebody else; the scans of hops are said.
  * Sites are compared with the last site too: what consumers do in between does
@@ -165,7 +149,7 @@ svw_travel_walk(const svw_view_t *view, svw_travel_t *travel, svw_say_t *say)
 
         if (!svw_node_consumer(node)) {
             if (site != NULL && site->key[SVW_KEY_SITE] != node->key[SVW_KEY_SITE] && svw_travel_hop(view->facts, site, node)) {
-                travel->sites += svw_travel_sure(view->facts, site, node) ? 2 : 1;
+                travel->sites++;
 
                 if (say != NULL) {
                     svw_say_scan(say, site);

@@ -26,16 +26,17 @@ typedef struct {
 typedef struct {
     size_t    sessions, looks;
     unsigned  switches;                 /* from look to look */
-    unsigned  hops;                     /* from session to session, that nobody can have travelled */
-    unsigned  late;                     /* .. a day or more after the first session */
+    unsigned  hops;                     /* .. that nobody can have travelled */
     unsigned  places;                   /* apart from each other; so many at least */
     int64_t   span_ms;
 } svw_volume_sum_t;
 
 
 static void svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first);
-static size_t svw_volume_sessions(const svw_view_t *view, svw_volume_t *first);
-static void svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_volume_sum_t *sum);
+static size_t svw_volume_sessions(const svw_view_t *view, svw_volume_t *first, int sites);
+static void svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_param_id_t by, svw_volume_sum_t *sum);
+static int svw_volume_round(const svw_view_t *view, const svw_volume_t *first, size_t n);
+static int svw_volume_abroad(const svw_view_t *view, const svw_volume_t *first, size_t n);
 static void svw_volume_place(const svw_view_t *view, const svw_node_t **place, const svw_node_t *node, svw_volume_sum_t *sum);
 static int svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum);
 static unsigned svw_volume_sites(const svw_view_t *view);
@@ -57,7 +58,7 @@ svw_rule_volume(const svw_view_t *view, svw_say_t *say)
         return;
     }
 
-    if (2 * view->key->consumers < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
+    if (view->key->consumers < 2 || view->list->n < svw_param(view->params, SVW_P_VOLUME_PLACES)) {
         return;
     }
 
@@ -73,18 +74,24 @@ svw_rule_volume(const svw_view_t *view, svw_say_t *say)
 static void
 svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first)
 {
-    size_t            n;
-    svw_volume_sum_t  sum;
+    int               asks, round;
+    size_t            n, m;
+    svw_volume_sum_t  sum, observed;
 
-    n = svw_volume_sessions(view, first);
+    n = svw_volume_sessions(view, first, 0);
+    svw_volume_sum(view, first, n, SVW_P_VOLUME_APART, &sum);
+    round = svw_volume_round(view, first, n);
+    asks = !round && svw_volume_asks(view, &sum);
 
-    if (2 * n < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
-        return;
+    if (!round && !asks) {
+        asks = svw_volume_abroad(view, first, n);
+        m = svw_volume_sessions(view, first, 1);
+        svw_volume_sum(view, first, m, SVW_P_VOLUME_BETWEEN, &observed);
+        asks |= observed.places >= svw_param(view->params, SVW_P_VOLUME_PLACES)
+                && observed.hops >= svw_param(view->params, SVW_P_VOLUME_HOPS);
     }
 
-    svw_volume_sum(view, first, n, &sum);
-
-    if (svw_volume_asks(view, &sum)) {
+    if (asks) {
         svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "clone");
 
     } else if (n < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
@@ -111,12 +118,6 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum)
         return 0;
     }
 
-    if (sum->places >= svw_param(params, SVW_P_VOLUME_PLACES) && sum->hops >= svw_param(params, SVW_P_VOLUME_HOPS)
-        && sum->late > 0)
-    {
-        return 1;
-    }
-
     switches = svw_param(params, SVW_P_VOLUME_SWITCHES);
 
     if (sum->hops >= svw_param(params, SVW_P_VOLUME_HOPS)) {
@@ -131,9 +132,9 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum)
 }
 
 
-/* The first scan of each session, by time; previews and reloads are left out. */
+/* The first scan of each session (and site), by time; previews and reloads are left out. */
 static size_t
-svw_volume_sessions(const svw_view_t *view, svw_volume_t *first)
+svw_volume_sessions(const svw_view_t *view, svw_volume_t *first, int sites)
 {
     size_t             i, n, m;
     svw_cursor_t       cursor;
@@ -142,11 +143,11 @@ svw_volume_sessions(const svw_view_t *view, svw_volume_t *first)
     n = 0;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_node_consumer(node) && node->key[SVW_KEY_CLIENT] != NULL && node->reason != SV_REASON_PRODUCT_UNKNOWN
-            && !(node->class & SVW_SHARED))
+        if ((svw_node_consumer(node) || (sites && node->kind != SVW_ACTOR_MANUFACTURER && node->kind != SVW_ACTOR_AUTHORITY))
+            && svw_node_actor(node) != NULL && node->reason != SV_REASON_PRODUCT_UNKNOWN && !(node->class & SVW_SHARED))
         {
             first[n].node = node;
-            first[n].session = node->key[SVW_KEY_CLIENT];
+            first[n].session = svw_node_actor(node);
             n++;
         }
     }
@@ -166,30 +167,28 @@ svw_volume_sessions(const svw_view_t *view, svw_volume_t *first)
 
 
 static void
-svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_volume_sum_t *sum)
+svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_param_id_t by, svw_volume_sum_t *sum)
 {
     size_t             i;
     int64_t            apart;
     const svw_node_t  *look, *place[SVW_PLACES];
 
     memset(sum, 0, sizeof(svw_volume_sum_t));
-    apart = svw_param_ms(view->params, SVW_P_VOLUME_APART);
+    apart = svw_param_ms(view->params, by);
     sum->sessions = n;
     look = NULL;
 
     for (i = 0; i < n; i++) {
-        svw_volume_place(view, place, first[i].node, sum);
-
-        if (i > 0 && svw_travel_hop(view->facts, first[i - 1].node, first[i].node)) {
-            sum->hops++;
-            sum->late += first[i].node->time_ms - first[0].node->time_ms >= 86400000;
-        }
-
         if (look != NULL && first[i].node->time_ms - look->time_ms < apart) {
             continue;
         }
 
-        sum->switches += look != NULL && svw_travel_apart(view->facts, look, first[i].node);
+        if (look != NULL && svw_travel_apart(view->facts, look, first[i].node)) {
+            sum->switches++;
+            sum->hops += svw_travel_hop(view->facts, look, first[i].node);
+        }
+
+        svw_volume_place(view, place, first[i].node, sum);
         sum->looks++;
         look = first[i].node;
         sum->span_ms = look->time_ms - first[0].node->time_ms;
@@ -211,6 +210,70 @@ svw_volume_place(const svw_view_t *view, const svw_node_t **place, const svw_nod
     if (sum->places < SVW_PLACES) {
         place[sum->places++] = node;
     }
+}
+
+
+/* A crowd within a day or two, and then nearly nobody. */
+static int
+svw_volume_round(const svw_view_t *view, const svw_volume_t *first, size_t n)
+{
+    size_t   i, j, most;
+    int64_t  burst;
+
+    burst = svw_param_ms(view->params, SVW_P_VOLUME_BURST);
+
+    for (i = 0, j = 0, most = 0; j < n; j++) {
+        while (first[j].node->time_ms - first[i].node->time_ms > burst) {
+            i++;
+        }
+
+        most = j - i + 1 > most ? j - i + 1 : most;
+    }
+
+    return most >= svw_param(view->params, SVW_P_VOLUME_ROUND) && most * 10 >= n * 7;
+}
+
+
+/* Supplied in one country, and seen in others since, in each by another session. */
+static int
+svw_volume_abroad(const svw_view_t *view, const svw_volume_t *first, size_t n)
+{
+    size_t             i;
+    int64_t            last_ms;
+    unsigned           abroad;
+    svw_place_t        place;
+    svw_cursor_t       cursor;
+    svw_countries_t    seen;
+    const svw_node_t  *supply;
+
+    supply = svw_view_first(view, &cursor);
+
+    while (supply != NULL && (supply->operation != SVW_OP_SUPPLY || !svw_node_done(supply))) {
+        supply = svw_view_next(view, &cursor);
+    }
+
+    place = supply == NULL ? (svw_place_t) { .country = "" } : svw_facts_place(view->facts, supply);
+
+    if (place.country[0] == '\0') {
+        return 0;
+    }
+
+    memset(&seen, 0, sizeof(seen));
+    svw_countries_add(&seen, place.country);
+    last_ms = supply->time_ms;
+
+    for (i = 0, abroad = 0; i < n; i++) {
+        if (first[i].node->time_ms - last_ms < svw_param_ms(view->params, SVW_P_VOLUME_BETWEEN)) {
+            continue;
+        }
+
+        if (svw_countries_add(&seen, svw_facts_place(view->facts, first[i].node).country)) {
+            last_ms = first[i].node->time_ms;
+            abroad++;
+        }
+    }
+
+    return abroad >= svw_param(view->params, SVW_P_VOLUME_ABROAD);
 }
 
 

@@ -133,13 +133,13 @@ test_travel(void **state)
     scan(j, .serial = "A1", .actor = "P2", .country = "ES", .lat = 40.4, .lon = -3.7, .minutes = 700);
     assert_cases(j, "");
 
-    /* within a country, by records alone and not far: once is not enough */
+    /* by records alone */
     j = judged_new();
     site(j, .actor = "P1", .country = "DE", .lat = 52.5, .lon = 13.4);
     site(j, .actor = "P2", .country = "DE", .lat = 50.1, .lon = 8.7);
     scan(j, .serial = "A1", .actor = "P1", .minutes = 10);
     scan(j, .serial = "A1", .actor = "P2", .minutes = 20);
-    assert_cases(j, "impossible_travel info info place_guessed A1 3,4 @3");
+    assert_cases(j, "impossible_travel high asks clone A1 3,4 @4");
 
     /* one hop of consumers, or with one */
     j = judged_new();
@@ -181,9 +181,25 @@ test_volume(void **state)
     sessions(j, 12, 600, one, 1);
     assert_cases(j, "scan_volume low explained display A1 1,2,3,4,5,6,7,8,9,10,11,12 @1");
 
-    /* a link goes round the world in an afternoon */
+    /* three countries, and nobody is that fast */
     j = judged_new();
-    sessions(j, 30, 16, many, 4);
+    sessions(j, 3, 40, many, 3);
+    assert_cases(j, "scan_volume medium asks clone A1 1,2,3 @3");
+
+    /* supplied at home, and in three other countries since, however slowly */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .country = "PL", .op = SVW_OP_SUPPLY, .minutes = -3000);
+    sessions(j, 3, 4000, many, 3);
+    assert_cases(j, "scan_volume medium asks clone A1 1,2,3,4 @4");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .country = "PL", .op = SVW_OP_SUPPLY, .minutes = -3000);
+    sessions(j, 3, 4000, many, 2);
+    assert_cases(j, "");
+
+    /* a link goes round the world in a day */
+    j = judged_new();
+    sessions(j, 60, 16, many, 4);
     assert_null(strstr(judged_text(j), "asks"));
     assert_non_null(strstr(judged_text(j), "scan_volume low explained shared_link"));
     judged_free(j);
