@@ -441,7 +441,7 @@ sub supplied_ago {
         'nobody else may execute a function');
     is_deeply($dbh->selectcol_arrayref(q{select p.oid::regprocedure::text from pg_proc p where p.pronamespace = 'sv'::regnamespace
         and has_function_privilege('sv_gateway', p.oid, 'execute') order by p.proname}), [
-        'sv.epoch()', 'sv.hint(bigint,text,text)',
+        'sv.epoch()', 'sv.gateway_figures()', 'sv.hint(bigint,text,text)',
         'sv.operate(bigint,text,text,date,text,text,integer,text,text,text,timestamp with time zone,text,uuid,text)',
         'sv.ref_feed(bigint,text,text,integer)', 'sv.schema_version()', 'sv.verify_read(bigint,text,text)',
     ], 'the gateway has these functions');
