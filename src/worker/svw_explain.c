@@ -19,6 +19,7 @@ typedef struct {
 } svw_explain_t;
 
 
+static int svw_explain_long(const svw_node_t *node);
 static int svw_explain_upload(const svw_facts_t *facts, const svw_node_t *node);
 static int svw_explain_listed(const svw_facts_t *facts, const svw_key_t *lot);
 static svw_why_t svw_explain_known(const svw_facts_t *facts, const svw_node_t *node, const svw_made_t *made);
@@ -49,7 +50,7 @@ svw_explain(const svw_facts_t *facts, const svw_node_t *node)
         return SVW_WHY_UPLOAD;
     }
 
-    if (node->hint) {
+    if (node->hint || svw_explain_long(node)) {
         return SVW_WHY_SCANNER;
     }
 
@@ -69,6 +70,19 @@ int
 svw_explains(const svw_node_t *node)
 {
     return !svw_reason_miss(node->reason) && node->reason < SV_REASON_UNDO_TOO_LATE;
+}
+
+
+/* No element is longer than 20 characters (GS1 General Specifications, AI 10 and 21): the next one is glued on. */
+static int
+svw_explain_long(const svw_node_t *node)
+{
+    const svw_key_t  *serial, *lot;
+
+    serial = node->key[SVW_KEY_SERIAL];
+    lot = node->key[SVW_KEY_LOT];
+
+    return (serial != NULL && serial->len > SV_SERIAL_MAX) || (lot != NULL && lot->len > SV_LOT_MAX);
 }
 
 

@@ -86,6 +86,7 @@ test_scanner(void **state)
     explained("\"serial\":\"S3\",\"lot\":\"LOT7y\",\"expiry\":\"281201\",\"outcome\":\"expiry_mismatch\"," SITE, "scanner_setting");
     explained("\"serial\":\"S3\",\"lot\":\"LOT7y\",\"expiry\":\"311228\",\"outcome\":\"expiry_mismatch\"," SITE, "scanner_setting");
     explained("\"serial\":\"S3\",\"lot\":\"LOT7y\",\"expiry\":\"290101\",\"outcome\":\"expiry_mismatch\"," SITE, "scanner_setting");
+    explained("\"serial\":\"WBR8RS9DMBUP25CNPSFH17\",\"lot\":\"LOT7y\",\"outcome\":\"serial_unknown\"," SITE, "scanner_setting");
 }
 
 
