@@ -40,7 +40,6 @@ static int svw_final_serials(svw_final_work_t *work);
 static void svw_final_shared(const svw_final_work_t *work, const svw_finding_t *now, uint32_t *shared);
 static size_t svw_final_find(const svw_final_work_t *work, unsigned weight, uint64_t digest);
 static uint64_t svw_final_digest(sv_span_t key);
-static int svw_final_client(const svw_finding_t *now);
 static void svw_final_lots(svw_final_work_t *work);
 static void svw_final_join(svw_final_work_t *work, unsigned weight, const char *kinds);
 static void svw_final_attach(svw_final_work_t *work, uint32_t finding, unsigned to, const char *kinds);
@@ -131,6 +130,14 @@ svw_finding_above(const svw_finding_t *a, const svw_finding_t *b)
 }
 
 
+int
+svw_finding_client(const svw_finding_t *finding)
+{
+    return finding->weight == SVW_WEIGHT_ASKS && (finding->rule == SVW_RULE_HARVESTING || finding->rule == SVW_RULE_SITE_BURST)
+           && finding->lot.len == 0;
+}
+
+
 static int
 svw_final_collect(svw_cases_t *cases, svw_final_work_t *work)
 {
@@ -206,21 +213,13 @@ svw_final_keys(svw_final_work_t *work)
 }
 
 
-/* What a client or a site did with packs of several lots. */
-static int
-svw_final_client(const svw_finding_t *now)
-{
-    return now->weight == SVW_WEIGHT_ASKS && (now->rule == SVW_RULE_HARVESTING || now->rule == SVW_RULE_SITE_BURST) && now->lot.len == 0;
-}
-
-
 static void
 svw_final_clients(svw_final_work_t *work)
 {
     uint32_t  i;
 
     for (i = 0; i < work->n; i++) {
-        work->many[i] = svw_final_client(&work->kept[i]->now);
+        work->many[i] = svw_finding_client(&work->kept[i]->now);
     }
 }
 
@@ -241,7 +240,7 @@ svw_final_serials(svw_final_work_t *work)
     }
 
     for (client = 0; client < work->n; client++) {
-        if (!svw_final_client(&work->kept[client]->now)) {
+        if (!svw_finding_client(&work->kept[client]->now)) {
             continue;
         }
 

@@ -34,6 +34,9 @@ svw_kept_t **svw_kept_place(svw_cases_t *cases, const svw_kept_t *kept);
 /* by severity of what is said: 1 if a names a case rather than b */
 int svw_finding_above(const svw_finding_t *a, const svw_finding_t *b);
 
+/* What a client or a site did with packs of several lots: only what is mostly its own is joined with it by serials. */
+int svw_finding_client(const svw_finding_t *finding);
+
 int svw_live_init(svw_cases_t *cases);
 void svw_live_done(svw_cases_t *cases);
 

@@ -25,6 +25,7 @@ static svw_case_t *svw_live_home(svw_cases_t *cases, svw_kept_t *kept);
 static svw_case_t *svw_live_merge_all(svw_cases_t *cases, svw_kept_t *kept, svw_case_t *home);
 static svw_case_t *svw_live_joins(svw_cases_t *cases, const svw_kept_t *kept, const char *kinds, svw_weight_t weight);
 static svw_case_t *svw_live_found(const svw_cases_t *cases, const svw_kept_t *kept, uint64_t key);
+static int svw_live_mostly(const svw_cases_t *cases, const svw_kept_t *kept, const svw_case_t *other);
 static int svw_live_absorbs(const svw_case_t *home, const svw_case_t *one, uint8_t kind);
 static svw_case_t *svw_live_merge(svw_cases_t *cases, svw_case_t *a, svw_case_t *b);
 static svw_case_t *svw_live_new(svw_cases_t *cases, uint64_t gtin);
@@ -322,19 +323,53 @@ static svw_case_t *
 svw_live_merge_all(svw_cases_t *cases, svw_kept_t *kept, svw_case_t *home)
 {
     size_t       i;
-    svw_case_t  *other;
+    uint8_t      kind;
+    svw_case_t  *other, *refused;
 
     home->weight = SVW_WEIGHT_ASKS;
 
-    for (i = 0; i < kept->now.n_keys; i++) {
+    for (i = 0, refused = NULL; i < kept->now.n_keys; i++) {
+        kind = kept->now.keys[i].data[0];
         other = svw_live_found(cases, kept, svw_live_digest(kept->now.keys[i]));
 
-        if (other != NULL && other != home && svw_live_absorbs(home, other, kept->now.keys[i].data[0])) {
-            home = svw_live_merge(cases, home, other);
+        if (other == NULL || other == home || (kind == 's' && other == refused) || !svw_live_absorbs(home, other, kind)) {
+            continue;
         }
+
+        if (kind == 's' && !svw_live_mostly(cases, kept, other)) {
+            refused = other;
+            continue;
+        }
+
+        home = svw_live_merge(cases, home, other);
     }
 
     return home;
+}
+
+
+/* A client's case takes what is mostly its own; its finding takes nothing by serials. */
+static int
+svw_live_mostly(const svw_cases_t *cases, const svw_kept_t *kept, const svw_case_t *other)
+{
+    size_t  i, shared, serials;
+
+    if (svw_finding_client(&kept->now)) {
+        return 0;
+    }
+
+    if (other->best == NULL || !svw_finding_client(&other->best->now)) {
+        return 1;
+    }
+
+    for (i = 0, shared = 0, serials = 0; i < kept->now.n_keys; i++) {
+        if (kept->now.keys[i].data[0] == 's') {
+            serials++;
+            shared += svw_live_found(cases, kept, svw_live_digest(kept->now.keys[i])) == other;
+        }
+    }
+
+    return 2 * shared > serials;
 }
 
 
@@ -342,21 +377,29 @@ static svw_case_t *
 svw_live_joins(svw_cases_t *cases, const svw_kept_t *kept, const char *kinds, svw_weight_t weight)
 {
     size_t        i;
-    svw_case_t   *best, *other;
+    svw_case_t   *best, *other, *refused;
     const char   *kind;
 
     for (kind = kinds; *kind != '\0'; kind++) {
-        for (i = 0, best = NULL; i < kept->now.n_keys; i++) {
+        for (i = 0, best = NULL, refused = NULL; i < kept->now.n_keys; i++) {
             if (kept->now.keys[i].data[0] != (uint8_t) *kind) {
                 continue;
             }
 
             other = svw_live_found(cases, kept, svw_live_digest(kept->now.keys[i]));
 
-            if (other != NULL && other->weight == weight
-                && (other->lot.len > 0 || (*kind != 'm' && *kind != 'p')) && (best == NULL || other->first_ms < best->first_ms)) {
-                best = other;
+            if (other == NULL || other == best || other == refused || other->weight != weight
+                || (other->lot.len == 0 && (*kind == 'm' || *kind == 'p')) || (best != NULL && other->first_ms >= best->first_ms))
+            {
+                continue;
             }
+
+            if (*kind == 's' && kept->now.weight == SVW_WEIGHT_ASKS && !svw_live_mostly(cases, kept, other)) {
+                refused = other;
+                continue;
+            }
+
+            best = other;
         }
 
         if (best != NULL) {
