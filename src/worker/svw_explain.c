@@ -11,6 +11,7 @@
 #include "svw_rule.h"
 
 #include <stdio.h>
+#include <string.h>
 
 
 typedef struct {
@@ -24,6 +25,9 @@ static int svw_explain_upload(const svw_facts_t *facts, const svw_node_t *node);
 static int svw_explain_listed(const svw_facts_t *facts, const svw_key_t *lot);
 static svw_why_t svw_explain_known(const svw_facts_t *facts, const svw_node_t *node, const svw_made_t *made);
 static svw_why_t svw_explain_unknown(const svw_facts_t *facts, const svw_node_t *node);
+static int svw_explain_lot_name(const svw_node_t *node);
+static int svw_explain_lot_expiry(const svw_facts_t *facts, const svw_node_t *node);
+static int svw_explain_holds(sv_span_t text, const char *ai, sv_span_t next);
 static int svw_explain_serial(void *data, sv_span_t value, svw_resemblance_t how);
 static int svw_explain_lot(void *data, sv_span_t value, svw_resemblance_t how);
 static int svw_explain_typed(void *data, sv_span_t value, svw_resemblance_t how);
@@ -193,7 +197,18 @@ svw_explain_unknown(const svw_facts_t *facts, const svw_node_t *node)
         return SVW_WHY_SCANNER;
     }
 
-    if (lot != NULL && node->reason == SV_REASON_LOT_UNKNOWN && svw_resemble_forms(svw_key_span(lot), svw_explain_lot, &explain)) {
+    if (serial != NULL && lot != NULL
+        && (svw_explain_holds(svw_key_span(lot), "21", svw_key_span(serial))
+            || svw_explain_holds(svw_key_span(serial), "10", svw_key_span(lot))))
+    {
+        return SVW_WHY_SCANNER;
+    }
+
+    if (lot != NULL && svw_explain_lot_name(node) && svw_resemble_forms(svw_key_span(lot), svw_explain_lot, &explain)) {
+        return SVW_WHY_SCANNER;
+    }
+
+    if (svw_explain_lot_expiry(facts, node)) {
         return SVW_WHY_SCANNER;
     }
 
@@ -202,6 +217,77 @@ svw_explain_unknown(const svw_facts_t *facts, const svw_node_t *node)
     }
 
     return SVW_WHY_NONE;
+}
+
+
+/* A lot that nobody made: its name may be another's. */
+static int
+svw_explain_lot_name(const svw_node_t *node)
+{
+    const svw_key_t  *lot;
+
+    lot = node->key[SVW_KEY_LOT];
+
+    return node->reason == SV_REASON_LOT_UNKNOWN
+           || (node->reason == SV_REASON_LOT_MISMATCH && (lot->lot == NULL || lot->lot->n_made == 0));
+}
+
+
+/*
+ * Where nobody tells serials: is the expiry that of the lot, in another form?
+ * If a record says just this expiry, two records contradict each other.
+ */
+static int
+svw_explain_lot_expiry(const svw_facts_t *facts, const svw_node_t *node)
+{
+    int                form;
+    unsigned           i;
+    const svw_key_t   *lot;
+    const svw_made_t  *made;
+
+    lot = node->key[SVW_KEY_LOT];
+
+    if (node->reason != SV_REASON_EXPIRY_MISMATCH || node->expiry == UINT32_MAX || lot == NULL || lot->lot == NULL) {
+        return 0;
+    }
+
+    for (i = 0, form = 0; i < lot->lot->n_made; i++) {
+        made = svw_facts_made(facts, lot->lot->made[i]);
+
+        if (made->expiry == UINT32_MAX) {
+            continue;
+        }
+
+        if (svw_expiry_same(node->expiry, made->expiry)) {
+            return 0;
+        }
+
+        form |= svw_explain_form(node->expiry, made->expiry);
+    }
+
+    return form;
+}
+
+
+/* `next' hangs on `text' behind its AI, as far as there was room: the separator is lost, though it came by itself, too. */
+static int
+svw_explain_holds(sv_span_t text, const char *ai, sv_span_t next)
+{
+    size_t  i, n;
+
+    for (i = 1; i + 5 <= text.len; i++) {
+        n = text.len - i - 2;
+
+        if (n > next.len) {
+            n = next.len;
+        }
+
+        if (n >= 3 && memcmp(text.data + i, ai, 2) == 0 && memcmp(text.data + i + 2, next.data, n) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -5,6 +5,7 @@
 
 #define MADE  "{\"type\":\"commission\",\"lot\":\"LOT7y\",\"expiry\":\"281231\",\"line\":\"A\"," \
               "\"serials\":[\"K7QPM4TN2\",\"aBcDeY9\",\"S3\",\"S4\",\"S5\"]}"
+#define UNLISTED  "{\"type\":\"commission\",\"lot\":\"L464Z\",\"expiry\":\"281231\",\"line\":\"A\"}"
 #define SITE  "\"actor_kind\":\"pharmacy\",\"actor\":\"P1\",\"entry_mode\":\"scanned\""
 #define TYPED "\"actor_kind\":\"pharmacy\",\"actor\":\"P1\",\"entry_mode\":\"manual\""
 
@@ -66,6 +67,48 @@ info(const char *members)
     if (c == NULL || c->weight != SVW_WEIGHT_INFO || c->severity != SVW_SEVERITY_INFO) {
         fail_msg("%s: %s", members, c == NULL ? "nothing" : c->cause);
     }
+}
+
+
+/* nobody tells serials: what is known of the lot has to do, and what was presented */
+static void
+test_unlisted(void **state)
+{
+    size_t                  i;
+    const sv_rules_case_t  *c;
+
+    static const struct { const char *members; svw_weight_t weight; }  scans[] = {
+        { "\"serial\":\"EHCNB3DE46\",\"lot\":\"L464Y\",\"outcome\":\"lot_mismatch\"", SVW_WEIGHT_EXPLAINED },
+        { "\"serial\":\"EHCNB3DE46\",\"lot\":\"L465Z\",\"outcome\":\"lot_mismatch\"", SVW_WEIGHT_ASKS },
+        { "\"serial\":\"69N2LG52RWPGVEF7\",\"lot\":\"Q464Z2169N2LG52RWPGV\",\"outcome\":\"lot_mismatch\"", SVW_WEIGHT_EXPLAINED },
+        { "\"serial\":\"69N2LG52RWPGVEF7\",\"lot\":\"Q464Z2169N2\",\"outcome\":\"lot_mismatch\"", SVW_WEIGHT_EXPLAINED },
+        { "\"serial\":\"79N2LG52RWPGVEF7\",\"lot\":\"Q464Z2169N2\",\"outcome\":\"lot_mismatch\"", SVW_WEIGHT_ASKS },
+        { "\"serial\":\"EHCNB3DE46\",\"lot\":\"L464Z\",\"expiry\":\"281230\",\"outcome\":\"expiry_mismatch\"", SVW_WEIGHT_EXPLAINED },
+        { "\"serial\":\"EHCNB3DE46\",\"lot\":\"L464Z\",\"expiry\":\"301231\",\"outcome\":\"expiry_mismatch\"", SVW_WEIGHT_ASKS },
+    };
+
+    (void) state;
+
+    for (i = 0; i < sizeof(scans) / sizeof(scans[0]); i++) {
+        sv_rules_begin(&r);
+        sv_rules_line(&r, UNLISTED);
+        sv_rules_line(&r, "{%s," SITE "}", scans[i].members);
+        sv_rules_end(&r);
+        c = sv_rules_case(&r, "identifier_mismatch");
+
+        if (c == NULL || c->weight != scans[i].weight) {
+            fail_msg("%s: %s", scans[i].members, c == NULL ? "nothing" : c->cause);
+        }
+    }
+
+    /* the expiry of a second record is no other form of the first one's */
+    sv_rules_begin(&r);
+    sv_rules_line(&r, UNLISTED);
+    sv_rules_line(&r, "{\"type\":\"commission\",\"lot\":\"L464Z\",\"expiry\":\"281230\",\"line\":\"B\"}");
+    sv_rules_line(&r, "{\"serial\":\"EHCNB3DE46\",\"lot\":\"L464Z\",\"expiry\":\"281230\",\"outcome\":\"expiry_mismatch\"," SITE "}");
+    sv_rules_end(&r);
+    c = sv_rules_case(&r, "identifier_mismatch");
+    assert_true(c == NULL || c->weight == SVW_WEIGHT_ASKS);
 }
 
 
@@ -352,7 +395,7 @@ int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-        cmocka_unit_test(test_scanner), cmocka_unit_test(test_typist), cmocka_unit_test(test_asks), cmocka_unit_test(test_no_lot),
+        cmocka_unit_test(test_unlisted), cmocka_unit_test(test_scanner), cmocka_unit_test(test_typist), cmocka_unit_test(test_asks), cmocka_unit_test(test_no_lot),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_late), cmocka_unit_test(test_consumers), cmocka_unit_test(test_together)
     };
