@@ -14,6 +14,7 @@
 
 
 #define SVW_PLACES  16
+#define SVW_TOUR    64              /* observers looked at from each on: where there are more it is a crowd */
 
 
 typedef struct {
@@ -37,8 +38,9 @@ static size_t svw_volume_sessions(const svw_view_t *view, svw_volume_t *first, i
 static void svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_param_id_t by, svw_volume_sum_t *sum);
 static int svw_volume_round(const svw_view_t *view, const svw_volume_t *first, size_t n);
 static int svw_volume_abroad(const svw_view_t *view, const svw_volume_t *first, size_t n);
+static int svw_volume_tour(const svw_view_t *view, const svw_volume_t *first, size_t n);
 static void svw_volume_place(const svw_view_t *view, const svw_node_t **place, const svw_node_t *node, svw_volume_sum_t *sum);
-static int svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum);
+static int svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_volume_sum_t *observed);
 static unsigned svw_volume_sites(const svw_view_t *view);
 static void svw_volume_say(const svw_view_t *view, svw_say_t *say);
 static int svw_volume_cmp_session(const void *a, const void *b);
@@ -81,17 +83,13 @@ svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first
     n = svw_volume_sessions(view, first, 0);
     svw_volume_sum(view, first, n, SVW_P_VOLUME_APART, &sum);
     round = svw_volume_round(view, first, n);
-    asks = !round && svw_volume_asks(view, &sum);
+    asks = svw_volume_abroad(view, first, n);
 
-    if (!round && !asks) {
-        asks = svw_volume_abroad(view, first, n);
-        m = svw_volume_sessions(view, first, 1);
-        svw_volume_sum(view, first, m, SVW_P_VOLUME_BETWEEN, &observed);
-        asks |= observed.places >= svw_param(view->params, SVW_P_VOLUME_PLACES)
-                && observed.hops >= svw_param(view->params, SVW_P_VOLUME_HOPS);
-    }
+    m = svw_volume_sessions(view, first, 1);
+    svw_volume_sum(view, first, m, SVW_P_VOLUME_BETWEEN, &observed);
+    asks |= svw_volume_asks(view, &sum, &observed) || svw_volume_tour(view, first, m);
 
-    if (asks) {
+    if (asks && !round) {
         svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "clone");
 
     } else if (n < svw_param(view->params, SVW_P_VOLUME_SESSIONS)) {
@@ -107,12 +105,18 @@ svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first
 
 
 static int
-svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum)
+svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_volume_sum_t *observed)
 {
+    int                  hops;
     double               switches;
     const svw_params_t  *params;
 
     params = view->params;
+    hops = observed->hops >= svw_param(params, SVW_P_VOLUME_HOPS);
+
+    if (hops && observed->places >= svw_param(params, SVW_P_VOLUME_PLACES)) {
+        return 1;
+    }
 
     if (sum->sessions > sum->looks * svw_param(params, SVW_P_VOLUME_CROWD)) {
         return 0;
@@ -120,7 +124,7 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum)
 
     switches = svw_param(params, SVW_P_VOLUME_SWITCHES);
 
-    if (sum->hops >= svw_param(params, SVW_P_VOLUME_HOPS)) {
+    if (hops) {
         switches -= 1;                  /* within a look the place changed, too */
 
     } else if (sum->places < svw_param(params, SVW_P_VOLUME_PLACES)) {
@@ -274,6 +278,45 @@ svw_volume_abroad(const svw_view_t *view, const svw_volume_t *first, size_t n)
     }
 
     return abroad >= svw_param(view->params, SVW_P_VOLUME_ABROAD);
+}
+
+
+/* Seen in more countries within a few days than anybody takes it to; what is all over within hours is a link. */
+static int
+svw_volume_tour(const svw_view_t *view, const svw_volume_t *first, size_t n)
+{
+    size_t           i, j;
+    int64_t          last_ms, apart;
+    unsigned         countries;
+    svw_countries_t  seen;
+
+    for (i = 0; i < n; i++) {
+        memset(&seen, 0, sizeof(seen));
+        last_ms = INT64_MIN / 2;
+
+        for (j = i, countries = 0; j < n; j++) {
+            apart = first[j].node->time_ms - first[i].node->time_ms;
+
+            if (apart > svw_param_ms(view->params, SVW_P_VOLUME_TOUR) || j - i > SVW_TOUR) {
+                break;
+            }
+
+            if (first[j].node->time_ms - last_ms < svw_param_ms(view->params, SVW_P_VOLUME_BETWEEN)
+                || !svw_countries_add(&seen, svw_facts_place(view->facts, first[j].node).country))
+            {
+                continue;
+            }
+
+            last_ms = first[j].node->time_ms;
+            countries++;
+
+            if (countries >= svw_param(view->params, SVW_P_VOLUME_COUNTRIES) && apart >= svw_param_ms(view->params, SVW_P_VOLUME_TOUR_LEAST)) {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 

@@ -314,7 +314,7 @@ test_forgotten(void **state)
     scan(j, .serial = "A4", .lot = "L1", .session = "s2", .country = "VN", .minutes = 41 * 1440);
 
     text = judged_text(j);
-    assert_non_null(strstr(text, "off_market medium asks diversion A1,A2 1,2,3 @3"));
+    assert_non_null(strstr(text, "off_market medium asks diversion A1,A2 1,2,3 @2"));
     judged_free(j);
 }
 

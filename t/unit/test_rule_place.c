@@ -19,17 +19,22 @@ test_market(void **state)
 
     (void) state;
 
-    /* one is verified: info; two, or one that is supplied: a diversion */
+    /* one that a professional verifies or supplies is enough; a consumer's is not */
     j = judged_new();
     made(j, .lot = "L1", .markets = "DE");
-    scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .country = "TR");
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .country = "TR");
     assert_cases(j, "off_market info info traveller A1 2 @2");
 
     j = judged_new();
     made(j, .lot = "L1", .markets = "DE");
     scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .country = "TR");
+    assert_cases(j, "off_market medium asks diversion A1 1,2 @2");
+
+    j = judged_new();
+    made(j, .lot = "L1", .markets = "DE");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .country = "TR");
     scan(j, .serial = "A2", .lot = "L1", .actor = "P1", .country = "TR");
-    assert_cases(j, "off_market medium asks diversion A1,A2 1,2,3 @3");
+    assert_cases(j, "off_market medium asks diversion A1,A2 1,2,3 @2");
 
     j = judged_new();
     made(j, .lot = "L1", .markets = "DE");

@@ -45,6 +45,39 @@ test_copies(void **state)
 }
 
 
+/* one scan, a day for each country named, so many hours after the one before */
+static unsigned
+toured(const char *countries, unsigned hours)
+{
+    unsigned    n;
+    sv_rules_t  rules;
+
+    sv_rules_begin(&rules);
+
+    for (n = 0; *countries != '\0'; countries += 2, n++) {
+        sv_rules_line(&rules, "{\"time\":\"2026-01-%02uT%02u:00:00Z\",\"serial\":\"A1\",\"operation\":\"verify\","
+                      "\"actor_kind\":\"consumer\",\"session\":\"s%u\",\"country\":\"%.2s\",\"outcome\":\"ok\"}",
+                      5 + n * hours / 24, n * hours % 24, n, countries);
+    }
+
+    sv_rules_end(&rules);
+
+    return sv_rules_asking(&rules);
+}
+
+
+static void
+test_tour(void **state)
+{
+    (void) state;
+
+    assert_int_equal(toured("ATFIPTGR", 10), 1);
+    assert_int_equal(toured("ATFIPTAT", 10), 0);
+    assert_int_equal(toured("ATFIPTGR", 3), 0);     /* over within the day: a link */
+    assert_int_equal(toured("ATFIPTGR", 48), 0);    /* a journey */
+}
+
+
 static void
 test_traveller(void **state)
 {
@@ -93,6 +126,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_tour),
         cmocka_unit_test(test_traveller),
         cmocka_unit_test(test_link),
     };
