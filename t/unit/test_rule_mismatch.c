@@ -395,7 +395,8 @@ int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-        cmocka_unit_test(test_unlisted), cmocka_unit_test(test_scanner), cmocka_unit_test(test_typist), cmocka_unit_test(test_asks), cmocka_unit_test(test_no_lot),
+        cmocka_unit_test(test_unlisted),
+        cmocka_unit_test(test_scanner), cmocka_unit_test(test_typist), cmocka_unit_test(test_asks), cmocka_unit_test(test_no_lot),
         cmocka_unit_test(test_echo),
         cmocka_unit_test(test_late), cmocka_unit_test(test_consumers), cmocka_unit_test(test_together)
     };
