@@ -13,6 +13,8 @@ static int svw_table_grow(svw_table_t *table);
 static int svw_evidence_keys(svw_evidence_t *evidence, svw_node_t *node, const svw_judge_scan_t *scan);
 static void svw_node_set(svw_node_t *node, const svw_judge_scan_t *scan);
 static uint64_t svw_node_content(const svw_judge_scan_t *scan);
+static uint64_t svw_node_micro(double value);
+static int svw_evidence_miss(svw_evidence_t *evidence, svw_node_t *node, int miss);
 
 
 int
@@ -24,7 +26,7 @@ svw_evidence_init(svw_evidence_t *evidence)
     memset(evidence, 0, sizeof(svw_evidence_t));
     evidence->hash_key = svw_hash_key_random();
 
-    for (i = 0; i < SVW_KEYS; i++) {
+    for (i = 0; i <= SVW_KEYS; i++) {
         table = &evidence->table[i];
         table->mask = SVW_TABLE_LEAST - 1;
         table->slot = calloc(SVW_TABLE_LEAST, sizeof(svw_key_t *));
@@ -57,7 +59,7 @@ svw_evidence_done(svw_evidence_t *evidence)
 
     svw_list_free(&evidence->all);
 
-    for (i = 0; i < SVW_KEYS; i++) {
+    for (i = 0; i <= SVW_KEYS; i++) {
         for (j = 0; evidence->table[i].slot != NULL && j <= evidence->table[i].mask; j++) {
             for (key = evidence->table[i].slot[j]; key != NULL; key = next) {
                 next = key->next;
@@ -218,10 +220,14 @@ svw_evidence_lot(svw_evidence_t *evidence, svw_node_t *node, svw_key_t *lot)
 
 
 int
-svw_evidence_class(svw_node_t *node, unsigned class)
+svw_evidence_class(svw_evidence_t *evidence, svw_node_t *node, unsigned class)
 {
     unsigned    i;
     svw_key_t  *key;
+
+    if ((class ^ node->class) & SVW_MISS && svw_evidence_miss(evidence, node, (class & SVW_MISS) != 0) != 0) {
+        return -1;
+    }
 
     for (i = SVW_KEY_LOT; i < SVW_KEYS; i++) {
         key = node->key[i];
@@ -260,7 +266,7 @@ svw_evidence_drop(svw_evidence_t *evidence, svw_node_t *node)
 {
     unsigned  i;
 
-    (void) svw_evidence_class(node, 0);
+    (void) svw_evidence_class(evidence, node, 0);
 
     for (i = 0; i < SVW_KEYS; i++) {
         if (node->key[i] != NULL) {
@@ -460,7 +466,10 @@ svw_node_set(svw_node_t *node, const svw_judge_scan_t *scan)
 }
 
 
-/* Not of place: two scans that differ in that alone are told apart by their number, which is harmless. */
+/*
+ * All that a rule looks at: two scans of one time that differ in anything else are
+ * in the order of arrival.
+ */
 static uint64_t
 svw_node_content(const svw_judge_scan_t *scan)
 {
@@ -475,6 +484,49 @@ svw_node_content(const svw_judge_scan_t *scan)
     svw_hash_span(&hash, scan->session);
     svw_hash_number(&hash, scan->reason << 8 | scan->operation);
     svw_hash_add(&hash, scan->country, 2);
+    svw_hash_number(&hash, scan->kind << 24 | scan->entry << 16 | scan->of << 8 | scan->hint);
+    svw_hash_span(&hash, scan->before);
+    svw_hash_number(&hash, svw_node_micro(scan->lat));
+    svw_hash_number(&hash, svw_node_micro(scan->lon));
+    svw_hash_number(&hash, svw_node_micro(scan->accuracy_km));
 
     return svw_hash_end(&hash);
+}
+
+
+/* whatever the bits of NAN are */
+static uint64_t
+svw_node_micro(double value)
+{
+    return fabs(value) < 1e9 ? (uint64_t) llround(value * 1e6) : UINT64_MAX;
+}
+
+
+/* The misses of a product: what is commissioned of it may explain them, whatever lot they name. */
+static int
+svw_evidence_miss(svw_evidence_t *evidence, svw_node_t *node, int miss)
+{
+    svw_key_t  *product;
+
+    if (node->reason == SV_REASON_PRODUCT_UNKNOWN) {
+        return 0;
+    }
+
+    if (miss) {
+        product = svw_key_get(evidence, SVW_KEY_PRODUCT, node->gtin, (sv_span_t) {NULL, 0});
+
+        return product == NULL ? -1 : svw_list_add(&product->notable, node);
+    }
+
+    product = svw_key_find(evidence, SVW_KEY_PRODUCT, node->gtin, (sv_span_t) {NULL, 0});
+
+    if (product != NULL) {
+        svw_list_remove(&product->notable, node);
+
+        if (product->notable.n == 0) {
+            svw_key_tidy(evidence, product);
+        }
+    }
+
+    return 0;
 }

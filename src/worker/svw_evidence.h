@@ -13,7 +13,7 @@
 #include "svw_list.h"
 
 
-typedef enum { SVW_KEY_SERIAL, SVW_KEY_LOT, SVW_KEY_SITE, SVW_KEY_CLIENT, SVW_KEYS } svw_key_kind_t;
+typedef enum { SVW_KEY_SERIAL, SVW_KEY_LOT, SVW_KEY_SITE, SVW_KEY_CLIENT, SVW_KEYS, SVW_KEY_PRODUCT = SVW_KEYS } svw_key_kind_t;
 
 typedef struct svw_key_s   svw_key_t;
 typedef struct svw_lot_s   svw_lot_t;           /* svw_facts.h */
@@ -47,6 +47,7 @@ struct svw_node_s {
     svw_key_t   *before;                /* the site that made the pack's state; NULL: unknown */
     float        lat, lon;              /* its own; NAN: unknown */
     float        accuracy_km;
+    uint32_t     known;                 /* of a miss: how many records of commissioning there were when it was looked up */
     uint32_t     expiry;                /* svw_expiry_number; UINT32_MAX: not presented */
     char         country[3];            /* its own */
     uint8_t      operation, of, kind, entry, reason;
@@ -62,7 +63,7 @@ struct svw_key_s {
     uint64_t      hash;
     uint64_t      gtin;                 /* of serials and lots */
     svw_list_t    all;
-    svw_list_t    notable;              /* of lots, sites and clients */
+    svw_list_t    notable;              /* of lots, sites and clients; of a product its misses, and nothing else */
     svw_said_t   *said;                 /* what rules say of it now */
     union {
         svw_lot_t   *lot;
@@ -72,12 +73,13 @@ struct svw_key_s {
     int64_t       from_ms, to_ms;       /* what changed since it was looked at */
     uint32_t      since[2];             /* how many scans, for rules on all of them and on those that are notable */
     uint32_t      consumers;            /* scans of these, in `all' */
+    uint32_t      known;                /* of a product: records of commissioning when more of it was last made */
     uint32_t      held;                 /* by scans that name it as `before' */
     uint8_t       kind;
     uint8_t       dirty;
     uint8_t       marked;               /* about to be looked at */
     uint8_t       noted;                /* something notable changed */
-    uint8_t       stale;                /* of a lot: more of it was commissioned since */
+    uint8_t       stale;                /* of a lot, a product: more of it was commissioned since */
     uint8_t       fact;                 /* .. and its rules of facts have not seen it */
     uint8_t       len;
     char          text[];               /* not terminated */
@@ -91,7 +93,7 @@ typedef struct {
 
 typedef struct {
     svw_hash_key_t  hash_key;
-    svw_table_t     table[SVW_KEYS];
+    svw_table_t     table[SVW_KEYS + 1];
     svw_list_t      all;                /* of all keys, to find the oldest */
 } svw_evidence_t;
 
@@ -114,7 +116,7 @@ svw_node_t *svw_evidence_add(svw_evidence_t *evidence, const svw_judge_scan_t *s
 int svw_evidence_lot(svw_evidence_t *evidence, svw_node_t *node, svw_key_t *lot);
 
 /* Its class changes: it enters or leaves the notable of its keys. 0, or -1: no memory. */
-int svw_evidence_class(svw_node_t *node, unsigned class);
+int svw_evidence_class(svw_evidence_t *evidence, svw_node_t *node, unsigned class);
 
 /* The oldest, if it is older than `horizon_ms'; NULL: there is none. */
 svw_node_t *svw_evidence_oldest(const svw_evidence_t *evidence, int64_t horizon_ms);

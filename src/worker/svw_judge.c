@@ -22,7 +22,7 @@ struct svw_judge_s {
     svw_evidence_t       evidence;
     svw_facts_t          facts;
     svw_say_t            say;
-    svw_key_t           *marked[SVW_KEYS];      /* to be looked at within this call */
+    svw_key_t           *marked[SVW_KEYS + 1];  /* to be looked at within this call */
     svw_key_t           *dirty;                 /* to be looked at when they have grown, or at the end */
     int64_t              newest_ms;
     int64_t              waiting_ms;            /* no key of `dirty' waits since earlier */
@@ -46,8 +46,10 @@ static void svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node);
 static void svw_judge_commissioned(svw_judge_t *judge, svw_key_t *lot, uint64_t gtin, sv_span_t serial);
 static int svw_judge_look(svw_judge_t *judge);
 static void svw_judge_key(svw_judge_t *judge, svw_key_t *key);
+static void svw_judge_since(const svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_later(const svw_judge_t *judge, const svw_key_t *key);
-static void svw_judge_stale(svw_judge_t *judge, svw_key_t *lot);
+static void svw_judge_stale(svw_judge_t *judge, svw_key_t *key);
+static void svw_judge_product(svw_judge_t *judge, uint64_t gtin);
 static int svw_judge_site(svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row);
 static int svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row, int64_t gap);
@@ -71,6 +73,7 @@ svw_judge_create(const svw_params_t *params, svw_finding_pt found, void *data)
     judge->say.found = found;
     judge->say.data = data;
     judge->say.horizon_ms = INT64_MIN;
+    judge->say.fresh_ms = INT64_MAX;
 
     if (svw_evidence_init(&judge->evidence) != 0 || svw_facts_init(&judge->facts, params, &judge->evidence) != 0) {
         svw_judge_destroy(judge);
@@ -174,6 +177,7 @@ svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commissio
 
     if (changed & SVW_FACTS_MADE) {
         lot->stale = lot->notable.n > 0;
+        svw_judge_product(judge, commission->gtin);
 
         for (i = 0; i < commission->n_serials; i++) {
             svw_judge_commissioned(judge, lot, commission->gtin, commission->serials[i]);
@@ -225,8 +229,11 @@ svw_judge_recall(svw_judge_t *judge, uint64_t gtin, sv_span_t lot, int64_t time_
 int
 svw_judge_settle(svw_judge_t *judge)
 {
+    int64_t     fresh;
     svw_key_t  *key;
 
+    fresh = judge->say.fresh_ms;
+    judge->say.fresh_ms = INT64_MAX;
     judge->settling = 1;
 
     while (judge->dirty != NULL && !judge->failed) {
@@ -237,6 +244,7 @@ svw_judge_settle(svw_judge_t *judge)
     }
 
     judge->settling = 0;
+    judge->say.fresh_ms = fresh;
 
     return judge->failed ? -1 : 0;
 }
@@ -356,6 +364,8 @@ svw_judge_forget(svw_judge_t *judge)
     horizon = judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW)
               - svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
 
+    judge->say.fresh_ms = judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
+    judge->say.part_ms = horizon + 2 * svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
     svw_judge_before(judge, horizon);
     judge->say.horizon_ms = horizon;
 
@@ -437,7 +447,7 @@ svw_judge_classify(svw_judge_t *judge, svw_node_t *node)
         return;
     }
 
-    if (svw_evidence_class(node, class) != 0) {
+    if (svw_evidence_class(&judge->evidence, node, class) != 0) {
         judge->failed = 1;
     }
 
@@ -496,6 +506,7 @@ svw_judge_explain(svw_judge_t *judge, svw_node_t *node)
     svw_why_t  why;
 
     why = node->class & SVW_MISS ? svw_explain(&judge->facts, node) : SVW_WHY_NONE;
+    node->known = judge->facts.records;
 
     if (why != node->why) {
         node->why = why;
@@ -582,9 +593,9 @@ svw_judge_look(svw_judge_t *judge)
     unsigned    i;
     svw_key_t  *key;
 
-    static const svw_key_kind_t  order[SVW_KEYS] = { SVW_KEY_SITE, SVW_KEY_SERIAL, SVW_KEY_CLIENT, SVW_KEY_LOT };
+    static const svw_key_kind_t  order[SVW_KEYS + 1] = { SVW_KEY_PRODUCT, SVW_KEY_SITE, SVW_KEY_SERIAL, SVW_KEY_CLIENT, SVW_KEY_LOT };
 
-    for (i = 0; i < SVW_KEYS; ) {
+    for (i = 0; i <= SVW_KEYS; ) {
         key = judge->marked[order[i]];
 
         if (key == NULL) {
@@ -617,12 +628,14 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
         return;
     }
 
-    if (key->stale && svw_judge_due(judge, key, &key->notable)) {
+    if (key->stale && (key->kind == SVW_KEY_PRODUCT ? judge->settling : svw_judge_due(judge, key, &key->notable))) {
         svw_judge_stale(judge, key);
     }
 
     done[0] = key->kind != SVW_KEY_SITE || svw_judge_site(judge, key);
-    done[1] = 1;
+    done[1] = !key->stale;
+
+    judge->say.waits_ms = INT64_MAX;
 
     for (i = 0; i < svw_rule_rows_n; i++) {
         row = &svw_rule_rows[i];
@@ -639,10 +652,33 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
     key->since[1] = done[1] ? 0 : key->since[1];
     key->noted = key->noted && !done[1];
 
-    if (done[0] && done[1]) {
+    if (done[0] && done[1] && judge->say.waits_ms == INT64_MAX) {
         svw_judge_clean(judge, key);
-    } else {
-        svw_judge_dirty(judge, key);
+        return;
+    }
+
+    if (done[0] && done[1]) {
+        key->from_ms = judge->say.waits_ms;
+
+    } else if (key->kind != SVW_KEY_SITE) {
+        svw_judge_since(judge, key);
+    }
+
+    svw_judge_dirty(judge, key);
+    judge->waiting_ms = key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
+}
+
+
+/* What was said of a key that waits is put right before the first of its scans is forgotten: then it stays said. */
+static void
+svw_judge_since(const svw_judge_t *judge, svw_key_t *key)
+{
+    const svw_said_t  *said;
+
+    for (said = key->said; said != NULL; said = said->next) {
+        if (said->first_ms >= judge->say.horizon_ms && said->first_ms < key->from_ms) {
+            key->from_ms = said->first_ms;
+        }
     }
 }
 
@@ -659,19 +695,43 @@ svw_judge_later(const svw_judge_t *judge, const svw_key_t *key)
 }
 
 
-/* More of the lot is commissioned: what nothing explained may be explained now. */
+/*
+ * More of the lot or of the product is commissioned: what nothing explained may be
+ * explained now.  And what was taken for uploaded late while nobody had told the
+ * lot's serials is not one of those that are told now.
+ */
 static void
-svw_judge_stale(svw_judge_t *judge, svw_key_t *lot)
+svw_judge_stale(svw_judge_t *judge, svw_key_t *key)
 {
     svw_node_t    *node;
     svw_cursor_t   cursor;
 
-    lot->stale = 0;
+    key->stale = 0;
 
-    for (node = svw_list_begin(&lot->notable, &cursor); node != NULL; node = svw_cursor_next(&cursor)) {
-        if (node->class & SVW_MISS && node->why != SVW_WHY_UPLOAD) {
+    for (node = svw_list_begin(&key->notable, &cursor); node != NULL; node = svw_cursor_next(&cursor)) {
+        if (node->class & SVW_MISS && (key->kind != SVW_KEY_PRODUCT || node->known < key->known)) {
             svw_judge_explain(judge, node);
         }
+    }
+}
+
+
+/*
+ * A miss resembles what is commissioned whatever lot it names, or if it names none.
+ * That is seldom and long to find out: it is done when all else is said, and before
+ * the first of them is forgotten.
+ */
+static void
+svw_judge_product(svw_judge_t *judge, uint64_t gtin)
+{
+    svw_key_t  *product;
+
+    product = svw_key_find(&judge->evidence, SVW_KEY_PRODUCT, gtin, (sv_span_t) {NULL, 0});
+
+    if (product != NULL && product->notable.n > 0) {
+        product->stale = 1;
+        product->known = judge->facts.records;
+        svw_judge_touch(judge, product, svw_list_first(&product->notable)->time_ms, 1);
     }
 }
 

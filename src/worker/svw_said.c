@@ -23,6 +23,8 @@ static void svw_say_where(svw_say_t *say);
 static void svw_say_text(svw_say_t *say, char kind, const svw_key_t *a, sv_span_t b);
 static void svw_say_settle(svw_say_t *say);
 static void svw_say_identity(svw_say_t *say);
+static svw_said_t *svw_say_before(const svw_say_t *say);
+static int svw_say_old(svw_say_t *say, const svw_said_t *said);
 static uint64_t svw_say_digest(const svw_say_t *say);
 static void svw_say_unique(svw_spans_t *spans);
 static int svw_span_cmp(const void *a, const void *b);
@@ -124,6 +126,14 @@ svw_say_end(svw_say_t *say)
 {
     svw_said_t  *said;
 
+    svw_say_identity(say);
+    said = svw_say_before(say);
+
+    if (said != NULL && !svw_say_old(say, said)) {
+        said->again = 1;
+        return;
+    }
+
     svw_say_gather(say);
     svw_say_keys(say);
 
@@ -132,13 +142,6 @@ svw_say_end(svw_say_t *say)
     }
 
     svw_say_settle(say);
-    svw_say_identity(say);
-
-    for (said = say->view->key->said; said != NULL; said = said->next) {
-        if (memcmp(said->id, say->finding.id, sizeof(said->id)) == 0) {
-            break;
-        }
-    }
 
     if (said == NULL) {
         said = calloc(1, sizeof(svw_said_t));
@@ -515,6 +518,58 @@ svw_say_identity(svw_say_t *say)
     svw_digest_span(&digest, svw_key_span(key));
     svw_digest_span(&digest, say->apart);
     svw_digest_end(&digest, say->finding.id);
+}
+
+
+/* the same finding, as it was said last; NULL: it is new */
+static svw_said_t *
+svw_say_before(const svw_say_t *say)
+{
+    svw_said_t  *said;
+
+    for (said = say->view->key->said; said != NULL; said = said->next) {
+        if (memcmp(said->id, say->finding.id, sizeof(said->id)) == 0) {
+            break;
+        }
+    }
+
+    return said;
+}
+
+
+/*
+ * What rests on scans that are forgotten can only be added to, not taken back.  So
+ * scans that may still be taken for something else are added later; but when it
+ * asks, at once.  The same an hour before the first is forgotten: what is said then
+ * is what is added to.  0: nothing is left to say.
+ */
+static int
+svw_say_old(svw_say_t *say, const svw_said_t *said)
+{
+    size_t   i, n;
+    int64_t  time_ms;
+
+    if (say->fresh_ms == INT64_MAX || say->finding.weight == SVW_WEIGHT_ASKS || said->weight == SVW_WEIGHT_ASKS
+        || said->first_ms >= say->part_ms)
+    {
+        return 1;
+    }
+
+    for (i = 0, n = 0; i < say->nodes.n; i++) {
+        time_ms = say->nodes.v[i]->time_ms;
+
+        if (time_ms <= say->fresh_ms) {
+            say->nodes.v[n++] = say->nodes.v[i];
+
+        } else if (time_ms < say->waits_ms) {
+            say->waits_ms = time_ms;
+        }
+    }
+
+    i = say->nodes.n;
+    say->nodes.n = n;
+
+    return n > 0 || i == 0;
 }
 
 

@@ -39,6 +39,9 @@ struct svw_say_s {
     svw_finding_pt        found;
     void                 *data;
     int64_t               horizon_ms;   /* older scans are forgotten: what rests on them stays said */
+    int64_t               fresh_ms;     /* what is taken of newer ones may change with what comes late; INT64_MAX: all has come */
+    int64_t               part_ms;      /* what rests on older ones is about to rest on forgotten ones */
+    int64_t               waits_ms;     /* the first scan that was not said for that; INT64_MAX: none */
     svw_finding_t         finding;
     sv_span_t             apart;
     const svw_key_t      *lot;

@@ -295,6 +295,130 @@ test_memory(void **state)
 }
 
 
+/* Lines that come in the other order keep their numbers. */
+static const char *
+judged_numbered(judged_t *j, char *text, size_t size)
+{
+    snprintf(text, size, "%s", judged_text(j));
+    judged_free(j);
+
+    return text;
+}
+
+
+/* A scan of unknown session is in its place by where it was, not by when it came. */
+static void
+test_order_place(void **state)
+{
+    char       text[2][512];
+    unsigned   i, k;
+    judged_t  *j;
+
+    static const double  lat[2] = { 52.5, -23.5 };
+
+    (void) state;
+
+    for (k = 0; k < 2; k++) {
+        j = judged_new();
+        scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .country = "DE", .lat = 52.5, .lon = 13.4, .minutes = 1);
+
+        for (i = 0; i < 2; i++) {
+            scan(j, .serial = "A1", .lot = "L1", .kind = SVW_ACTOR_CONSUMER, .country = "BR", .lat = lat[i ^ k], .lon = -46.6,
+                 .minutes = 2);
+        }
+
+        judged_numbered(j, text[k], sizeof(text[k]));
+        assert_non_null(strstr(text[k], "place_guessed"));
+    }
+
+    /* the hop is to the same of the two: it has the other number */
+    assert_int_equal(strstr(text[0], "A1 1,2 ") != NULL, strstr(text[1], "A1 1,3 ") != NULL);
+    assert_int_equal(strstr(text[0], "A1 1,3 ") != NULL, strstr(text[1], "A1 1,2 ") != NULL);
+}
+
+
+/* What resembles a serial is explained when that is commissioned, whatever lot it names; what is told later is not late. */
+static void
+test_order_facts(void **state)
+{
+    char       text[2][512];
+    unsigned   k;
+    judged_t  *j;
+
+    (void) state;
+
+    for (k = 0; k < 2; k++) {
+        j = judged_new();
+        j->ref = 0;
+
+        if (k == 0) {
+            made(j, .lot = "LYZ1", .markets = "DE", .serials = "ABYC12345 ABYC12346");
+        }
+
+        j->ref = 1;
+        scan(j, .serial = "ABZC12345", .lot = "LZY1", .actor = "P1", .reason = "lot_unknown", .minutes = 5);
+
+        if (k == 1) {
+            j->ref = 0;
+            made(j, .lot = "LYZ1", .markets = "DE", .serials = "ABYC12345 ABYC12346");
+        }
+
+        judged_numbered(j, text[k], sizeof(text[k]));
+    }
+
+    assert_string_equal(text[0], text[1]);
+    assert_non_null(strstr(text[0], "explained scanner_setting"));
+
+    for (k = 0; k < 2; k++) {
+        j = judged_new();
+        scan(j, .serial = "ABZC12345", .lot = "L1", .actor = "P1", .reason = "lot_unknown", .minutes = 5);
+        j->ref = 1 + k;
+        made(j, .lot = "L1", .serials = k == 0 ? NULL : "Q87654321");
+        j->ref = 2 - k;
+        made(j, .lot = "L1", .serials = k == 1 ? NULL : "Q87654321");
+        judged_numbered(j, text[k], sizeof(text[k]));
+    }
+
+    assert_string_equal(text[0], text[1]);
+    assert_non_null(strstr(text[0], "unknown_serial"));
+}
+
+
+/* What is taken for a preview as soon as the scan before it has come is not added to what is said of scans long past. */
+static void
+test_order_preview(void **state)
+{
+    char       text[2][512];
+    unsigned   i, k, n;
+    judged_t  *j;
+
+    (void) state;
+
+    for (k = 0; k < 2; k++) {
+        j = judged_new();
+        made(j, .lot = "L1", .markets = "DE", .serials = "A1 A2 A3");
+        scan(j, .serial = "A1", .lot = "L1", .session = "s1", .country = "BR", .minutes = 1);
+        scan(j, .serial = "A2", .lot = "L1", .session = "s2", .country = "BR", .minutes = 20 * 1440);
+        scan(j, .serial = "A9", .lot = "L9", .actor = "P9", .minutes = 36 * 1440);
+        scan(j, .serial = "A9", .lot = "L9", .actor = "P9", .minutes = 36 * 1440);
+
+        for (i = 0; i < 2; i++) {
+            n = i ^ k;
+            j->ref = 5 + n;
+            scan(j, .serial = "A3", .lot = "L1", .session = n == 0 ? "s3" : "s4", .country = n == 0 ? "DE" : "BR",
+                 .minutes = 36 * 1440 + 5 + n);
+        }
+
+        j->ref = 7;
+        scan(j, .serial = "A2", .lot = "L1", .session = "s5", .country = "BR", .minutes = 36 * 1440 + 50);
+        judged_numbered(j, text[k], sizeof(text[k]));
+    }
+
+    assert_string_equal(text[0], text[1]);
+    assert_non_null(strstr(text[0], "traveller"));
+}
+
+
 /* What was said stays, whatever is said of the key when its scans are forgotten. */
 static void
 test_forgotten(void **state)
@@ -502,6 +626,9 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_order),
+        cmocka_unit_test(test_order_place),
+        cmocka_unit_test(test_order_facts),
+        cmocka_unit_test(test_order_preview),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_forgotten),
         cmocka_unit_test(test_clock),
