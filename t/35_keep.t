@@ -11,7 +11,7 @@ use lib "$FindBin::Bin/lib";
 
 use JSON::PP qw(decode_json);
 use Test::More;
-use Time::HiRes qw(sleep time);
+use Time::HiRes qw(time);
 
 use Test::SerialVerify;
 

@@ -60,7 +60,7 @@
  *   svw_audit_export, svw_audit_import                   a chain that leaves the database, and its check
  *
  * Scans judged
- *   svw_judge      scans and facts in, findings out: what goes where; its header is the map
+ *   svw_judge      scans and facts in, findings out: what goes where (svw_judge_look: when the rules are asked); its header is the map
  *   svw_evidence   scans in windows (svw_list, svw_hash)     svw_facts   lots, serials, places
  *   svw_class      what a scan is taken for                  svw_explain why a miss is none
  *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead,

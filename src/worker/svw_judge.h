@@ -10,7 +10,7 @@
  * Memory is bounded by the windows of the rules (`svw_param'): what is older
  * than the newest event less window less an hour is dropped.
  *
- *   svw_judge         the judge: what goes where
+ *   svw_judge         the judge: what goes where      svw_judge_look    .. and when the rules are asked
  *   svw_evidence      scans kept by serial, lot, site and client, in windows (svw_list: sorted lists of them, svw_hash)
  *   svw_facts         lots, commissioned serials, locations
  *   svw_class         what a scan is taken for: a miss, off its markets, a preview ..
