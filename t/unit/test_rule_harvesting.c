@@ -128,25 +128,6 @@ test_apart(void **state)
 }
 
 
-/* what is still to be said of many scans is said before they are forgotten */
-static void
-test_forgotten(void **state)
-{
-    int  n;
-
-    (void) state;
-
-    for (n = 140; n < 152; n++) {
-        begin();
-        scans(n, 2, CONSUMER, "GUESS%d", "", "serial_unknown");
-        r.time_ms += INT64_C(90) * 24 * 3600 * 1000;
-        sv_rules_line(&r, "{\"serial\":\"Valid1x\",\"outcome\":\"ok\",\"actor_kind\":\"pharmacy\",\"actor\":\"P1\"}");
-        sv_rules_line(&r, "{\"serial\":\"Valid1x\",\"outcome\":\"ok\",\"actor_kind\":\"pharmacy\",\"actor\":\"P2\"}");
-        assert_int_equal(end()->n_refs, n);
-    }
-}
-
-
 static void
 test_site(void **state)
 {
@@ -252,7 +233,7 @@ int
 main(void)
 {
     const struct CMUnitTest  tests[] = {
-        cmocka_unit_test(test_guess), cmocka_unit_test(test_apart), cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_guess), cmocka_unit_test(test_apart),
         cmocka_unit_test(test_site), cmocka_unit_test(test_collect)
     };
 
