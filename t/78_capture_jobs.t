@@ -21,6 +21,8 @@ my $sv      = Test::SerialVerify->new;
 my $dir     = $sv->directory('capture');
 my $n       = 0;
 
+$ENV{SVW_FAILPOINTS} = $sv->directory('failpoints');
+
 $sv->start_postgres;
 $sv->product($gtin, company => 'acme');
 $sv->product($foreign, company => 'bolt');
@@ -77,8 +79,19 @@ sub job {
 sub outcome {
     my ($id) = @_;
 
-    wait_for { $sv->sql(q{select state = 'done' from sv.capture where capture_id = ?}, $id) } "capture $id", 30;
+    done($id);
     wait_for { !-e "$dir/$id.json" } 'its file to be removed';
+
+    return said($id);
+}
+
+
+sub done { my ($id) = @_; return wait_for { $sv->sql(q{select state = 'done' from sv.capture where capture_id = ?}, $id) } "capture $id", 30 }
+
+
+sub said {
+    my ($id) = @_;
+
     my ($success, $errors) = $sv->sql('select success::integer, errors from sv.capture where capture_id = ?', $id);
 
     return ($success, map { $_->{reason} // $_->{title} } @{decode_json($errors)});
@@ -176,10 +189,28 @@ subtest 'killed at any time' => sub {
         last if !$sv->sql(q{select count(*) from sv.capture where capture_id = any (?) and state <> 'done'}, \@id);
     }
 
-    is(join(' ', map { (outcome($_))[0] } @id), join(' ', (1) x $jobs), 'every job is done');
+    done($_) for @id;
+    is(join(' ', map { (said($_))[0] } @id), join(' ', (1) x $jobs), 'every job is done');
     is($sv->sql(q{select count(*) from sv.pack where lot ~ '^K'}), 10 * $jobs, 'every pack, once');
     is($sv->sql(q{select count(*) from sv.finding}), 0, 'nothing looks like a contradiction');
-    is(join(' ', glob "$dir/*.json"), "$dir/" . $sv->sql(q{select file from sv.capture where host = 'elsewhere'}), 'no file is left but that of another host');
+};
+
+# Who dies between the end of the job and that of its file leaves the file to
+# the sweep of role api, which knows nothing younger than an hour.
+subtest 'what the dead left' => sub {
+    if ($sv->asan) {
+        my $armed = $sv->write_file('failpoints/capture-done', '');
+        my $id    = job(document(event('M', epc($gtin, 'M1'))));
+
+        wait_for { !-e $armed } 'the worker to die';
+        done($id);
+        ok(-e "$dir/$id.json", 'its file is still there');
+    }
+
+    utime time - 7200, time - 7200, glob "$dir/*.json";
+    $sv->start_api(capture_dir => $dir);
+    wait_for { my @left = glob "$dir/*.json"; @left == 1 } 'the sweep';
+    is(join(' ', glob "$dir/*.json"), "$dir/" . $sv->sql(q{select file from sv.capture where host = 'elsewhere'}), 'only the file of another host is left');
 };
 
 $sv->done_testing;

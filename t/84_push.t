@@ -265,6 +265,7 @@ $receiver->mode('ok');
 
 # who starts does not wait for what was waited for before
 $sv->stop($_) for qw(push push2);
+$mark = $sv->sql('select clock_timestamp()');
 $sv->start_worker(name => $_, @push) for qw(push push2);
 pushed();
 same('everything at random');
@@ -284,6 +285,8 @@ is($disorder, 0, 'the events of each pack are in their order');
 
 # --- of one company
 
+# what a dead process held is one of these two's now
+wait_for { $sv->sql(q{select count(*) from sv.push join pg_stat_activity on pid = holder where backend_start > ?}, $mark) } 'the lease to be taken';
 $sv->stop($_) for qw(push push2);
 is($sv->sql('select count(*) from sv.push where holder is not null'), 0, 'who leaves gives the lease back');
 

@@ -143,6 +143,9 @@ svw_capture_run(svw_captures_t *captures, const svw_capture_job_t *job, int dir)
         done = 0;
     }
 
+    svw_failpoint("capture-done");
+
+    /* who dies before this leaves the file to svw_capture_sweep() */
     if (done && fd != -1 && unlinkat(dir, job->file, 0) != 0) {
         svw_log(SVW_LOG_WARN, "capture %s: its file cannot be removed: %s", job->id, strerror(errno));
     }

@@ -147,7 +147,7 @@ sub directory {
 sub wait_for(&;$$) {    ## no critic (ProhibitSubroutinePrototypes)
     my ($condition, $what, $timeout) = @_;
 
-    my $end = time + ($timeout // 20);
+    my $end = time + ($timeout // 60);
 
     while (1) {
         my $value = $condition->();
