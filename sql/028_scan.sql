@@ -100,28 +100,28 @@ create type sv.case_status as enum ('new', 'acknowledged', 'investigating', 'clo
 
 -- gtin 0: of many products.
 create table sv.case (
-  gtin           bigint          not null,
-  case_id        uuid            not null,
-  number         bigint          not null,                -- for people; counted in sv.judge
-  rule           text            not null,                -- that decided
-  severity       sv.severity     not null,
-  status         sv.case_status  not null default 'new',
-  proposed       boolean         not null default false,  -- an innocent cause explains all of it: proposed for closure
-  cause          text            not null,                -- proposed
-  lot            text            collate "C",
-  countries      text[]          not null default '{}',
-  serials        integer         not null default 0,      -- how many
-  actors         integer         not null default 0,
-  scans          integer         not null default 0,
-  first_at       timestamptz     not null,                -- of the evidence
-  last_at        timestamptz     not null,
-  opened_at      timestamptz     not null,
-  changed_at     timestamptz     not null,
-  version        integer         not null default 1,      -- every change raises it
-  muted_until    timestamptz,
-  close_reason   text,
-  close_note     text,
-  merged_into    uuid,
+  gtin              bigint          not null,
+  case_id           uuid            not null,
+  number            bigint          not null,             -- for people; counted in sv.judge
+  rule              text            not null,             -- that decided
+  severity          sv.severity     not null,
+  status            sv.case_status  not null default 'new',
+  proposed_closure  boolean         not null default false,  -- an innocent cause explains all of it: proposed for closure
+  cause             text            not null,             -- proposed
+  lot               text            collate "C",
+  countries         text[]          not null default '{}',
+  serials           integer         not null default 0,   -- how many
+  actors            integer         not null default 0,
+  scans             integer         not null default 0,
+  first_at          timestamptz     not null,             -- of the evidence
+  last_at           timestamptz     not null,
+  opened_at         timestamptz     not null,
+  changed_at        timestamptz     not null,
+  version           integer         not null default 1,   -- every change raises it
+  muted_until       timestamptz,
+  close_reason      text,
+  close_note        text,
+  merged_into       uuid,
   primary key (gtin, case_id)
 );
 
@@ -169,7 +169,7 @@ create table sv.case_event (
   gtin     bigint       not null,
   case_id  uuid         not null,
   at       timestamptz  not null,
-  kind     text         not null,     -- opened, evidence, severity, proposed, asks, merged, status, note, party, muted, unmuted
+  kind     text         not null,     -- opened, evidence, severity, proposed_closure, asks, merged, status, note, party, muted, unmuted
   actor    text,                      -- GLN and name of who did it; null: the judge
   detail   jsonb        not null default '{}',
   state    jsonb        not null      -- the row of the case as it was then

@@ -219,7 +219,7 @@ my @scans = ($cases->scan(serial => 'CLONE1', at => '2026-11-20 10:00:00Z', sess
         alert_id => 'DE-7K2-9QX-M4T-3WB-2CA', entry_mode => 'scanned'));
 $cases->open(case_id => '5b1f0c7e-2d0e-4c55-8f0a-6a1d3e9b7c21', severity => 'high', countries => ['DE', 'FR'], findings => [{serials => ['CLONE1'],
     actors => [$sv->sql('select gln from sv.location where location_id = ?', $there->{id}), 'k3m9qxt7wb2ca2b3'], scans => \@scans}]);
-$cases->open(case_id => '5b1f0c7e-2d0e-4c55-8f0a-6a1d3e9b7c22', rule => 'site_burst', severity => 'low', cause => 'scanner_setting', proposed => 1,
+$cases->open(case_id => '5b1f0c7e-2d0e-4c55-8f0a-6a1d3e9b7c22', rule => 'site_burst', severity => 'low', cause => 'scanner_setting', proposed_closure => 1,
     lot => undef, countries => ['IT'], findings => [{}]);
 my @events = ({action => 'ADD', bizStep => 'commissioning', epcList => [map { "https://id.gs1.org/01/0$gtin/21/BOX$_" } 1, 2],
         ilmd => {lotNumber => 'LOT8', itemExpirationDate => '2030-12-31'}},

@@ -124,7 +124,7 @@ subtest 'an operation becomes a case' => sub {
     is(operate('C1', 'supply', $site[1]), 'already_supplied', 'and again, elsewhere');
 
     my $case = (wait_for { my $c = cases('C1'); @{$c} ? $c : 0 } 'a case')->[0];
-    is($case->{$_->[0]}, $_->[1], $_->[0]) for [rule => 'supply_of_inactive'], [severity => 'high'], [status => 'new'], [proposed => 0], [serials => 1],
+    is($case->{$_->[0]}, $_->[1], $_->[0]) for [rule => 'supply_of_inactive'], [severity => 'high'], [status => 'new'], [proposed_closure => 0], [serials => 1],
         [gtin => $gtin], [lot => 'LOT1'];
     is_deeply([$sv->sql('select operation, gateway, seq, before_id from sv.scan where serial = ? and location_id = ?', 'C1', $site[1])],
         ['supply', '', $sv->sql('select max(n) from sv.audit_chain'), $site[0]], 'the row of history, and who had made the state');
@@ -183,11 +183,11 @@ subtest 'facts that come later' => sub {
     # an upload that came late
     $gateway->send(map { {serial => "U$_", lot => 'LOTU', location => $site[0], reason => 'serial_unknown'} } 1 .. 30);
     idle();
-    my $asks = wait_for { my ($c) = grep { !$_->{proposed} } @{cases('U1')}; $c } 'packs that nobody knows';
+    my $asks = wait_for { my ($c) = grep { !$_->{proposed_closure} } @{cases('U1')}; $c } 'packs that nobody knows';
     $sv->deliver('late.csv', join '', "gtin,serial,lot,expiry\n", map {"0$gtin,U$_,LOTU,301231\n"} 1 .. 30);
     wait_for { $sv->sql('select bool_and(withdrawn or weight <> $$asks$$) from sv.case_finding where case_id = ?', $asks->{case_id}) } 'the upload to explain them';
-    is($sv->sql('select proposed from sv.case where case_id = ?', $asks->{case_id}), 1, 'proposed for closure');
-    is($sv->sql(q{select string_agg(kind, ' ' order by n) from sv.case_event where case_id = ? and kind in ('asks', 'proposed')}, $asks->{case_id}) =~ /proposed$/, 1, 'told');
+    is($sv->sql('select proposed_closure from sv.case where case_id = ?', $asks->{case_id}), 1, 'proposed for closure');
+    is($sv->sql(q{select string_agg(kind, ' ' order by n) from sv.case_event where case_id = ? and kind in ('asks', 'proposed_closure')}, $asks->{case_id}) =~ /proposed_closure$/, 1, 'told');
 
     # the other way round: the upload is chained before the scan's event comes
     $gateway->send({serial => 'U31', lot => 'LOTU', location => $site[0], reason => 'serial_unknown'});
@@ -196,7 +196,7 @@ subtest 'facts that come later' => sub {
     idle();
     $gateway->send({serial => 'U32', lot => 'LOTU', location => $site[0], reason => 'serial_unknown', at => int((time - 60) * 1000)});
     idle();
-    is(scalar(grep { !$_->{proposed} } @{cases('U32')}), 0, 'an event that comes behind the upload asks for nobody');
+    is(scalar(grep { !$_->{proposed_closure} } @{cases('U32')}), 0, 'an event that comes behind the upload asks for nobody');
 };
 
 # what a scanner or a typist made of a pack that is known

@@ -59,7 +59,7 @@ subtest 'an open case is not put away with one that is closed or muted' => sub {
         [$muted, '', 'new - 0', 'opened merged unmuted', 'muted'],
         [$muted, $muted, 'new - 1', 'opened merged', 'both muted'],
         [$closed, $closed, 'closed test 0', 'opened merged', 'both closed'],
-        [$closed, 'proposed = true', 'closed test 0', 'opened merged', 'closed, the other is explained'],
+        [$closed, 'proposed_closure = true', 'closed test 0', 'opened merged', 'closed, the other is explained'],
       )
     {
         my ($old, $new, $state, $events, $name) = @{$_};

@@ -78,7 +78,7 @@ subtest 'a list' => sub {
     my %id = (
         clone   => $cases->open(severity => 'critical', rule => 'impossible_travel', cause => 'clone', countries => ['IT', 'DE'], at => '2026-11-20 12:00:01Z',
             findings => [{serials => ['A1', 'A2'], actors => [$gln{pharmacy}]}, {rule => 'scan_volume', lot => 'LOT7', weight => 'info', severity => 'info'}]),
-        scanner => $cases->open(severity => 'low', rule => 'site_burst', cause => 'scanner_setting', lot => 'LOT2', proposed => 1, countries => ['FR'], at => '2026-11-20 12:00:03Z'),
+        scanner => $cases->open(severity => 'low', rule => 'site_burst', cause => 'scanner_setting', lot => 'LOT2', proposed_closure => 1, countries => ['FR'], at => '2026-11-20 12:00:03Z'),
         info    => $cases->open(severity => 'info', rule => 'off_market', cause => 'travel', lot => undef, at => '2026-11-20 12:00:02Z', findings => [{weight => 'info'}, {weight => 'asks', withdrawn => 1}]),
         muted   => $cases->open(severity => 'high', rule => 'dead_pack', cause => 'stolen', muted_until => '2099-01-01 00:00Z', at => '2026-11-20 12:00:04Z'),
         alien   => $cases->open(gtin => $alien, severity => 'medium', lot => 'LOT1', at => '2026-11-20 12:00:05Z'),
@@ -98,8 +98,8 @@ subtest 'a list' => sub {
         'status=merged'                  => 'merged',
         'asks=yes'                       => 'clone old muted many alien',
         'asks=no'                        => 'scanner info',
-        'proposed=yes'                   => 'scanner',
-        'proposed=no&severity=high'      => 'clone old muted',
+        'proposed_closure=yes'                   => 'scanner',
+        'proposed_closure=no&severity=high'      => 'clone old muted',
         'severity=critical'              => 'clone',
         'rule=scan_volume'               => 'clone',
         "gtin=$alien"                    => 'alien',
@@ -122,16 +122,16 @@ subtest 'a list' => sub {
     is($named->(list("?$_")), $filter{$_}, $_) for sort keys %filter;
 
     my $counts = ask('reviewer', 'GET', '/alerts?counts=yes&limit=1')->{json};
-    is_deeply($counts->{counts}, {total => 7, proposed => 1, status => {new => 5, investigating => 1, closed => 1},
+    is_deeply($counts->{counts}, {total => 7, proposed_closure => 1, status => {new => 5, investigating => 1, closed => 1},
         severity => {critical => 1, high => 2, medium => 2, low => 1, info => 1}}, 'totals');
     is(scalar @{$counts->{alerts}}, 1, 'of all pages');
     is($counts->{event}, $sv->sql('select n from sv.case_clock'), 'and how far it knows what was told');
     is_deeply(ask('reviewer', 'GET', '/alerts?counts=yes&rule=none')->{json}, {alerts => [], event => $counts->{event},
-        counts => {total => 0, proposed => 0, status => {}, severity => {}}}, 'of nothing');
+        counts => {total => 0, proposed_closure => 0, status => {}, severity => {}}}, 'of nothing');
 
     my ($clone) = @{ask('reviewer', 'GET', '/alerts?severity=critical')->{json}{alerts}};
     is_deeply($clone, {id => $id{clone}, number => $clone->{number}, version => 1, gtin => $text, product => 'Aspirin 500 mg', lot => 'LOT1',
-        rule => 'impossible_travel', severity => 'critical', status => 'new', asks => JSON::PP::true(), proposed => JSON::PP::false(), cause => 'clone',
+        rule => 'impossible_travel', severity => 'critical', status => 'new', asks => JSON::PP::true(), proposed_closure => JSON::PP::false(), cause => 'clone',
         countries => ['IT', 'DE'], serials => 1, actors => 1, scans => 2, first_at => '2026-11-20T10:00:00.000Z', last_at => '2026-11-20T12:00:00.000Z',
         opened_at => '2026-11-20T12:00:01.000Z', changed_at => '2026-11-20T12:00:01.000Z'}, 'what is told of one');
 
@@ -453,10 +453,10 @@ sub seen { return map { {id => $_, version => 0 + $cases->version($_)} } @_ }
 sub results { my ($answer) = @_; return join ' ', $answer->{status}, $answer->{json}{closed} // told($answer), map { $_->{result} . ($_->{repeated} ? '*' : '') } @{$answer->{json}{results} // []} }
 
 subtest 'closures in bulk' => sub {
-    my @id = map { $cases->open(proposed => 1, cause => 'scanner_setting') } 1 .. 5;
+    my @id = map { $cases->open(proposed_closure => 1, cause => 'scanner_setting') } 1 .. 5;
     my $asks   = $cases->open;
-    my $closed = $cases->open(proposed => 1, status => 'closed');
-    my $foreign = $cases->open(gtin => $alien, proposed => 1);
+    my $closed = $cases->open(proposed_closure => 1, status => 'closed');
+    my $foreign = $cases->open(gtin => $alien, proposed_closure => 1);
     my @seen   = seen(@id[0 .. 2], $asks, $closed);
 
     $cases->evidence($id[2]);
@@ -474,19 +474,19 @@ subtest 'closures in bulk' => sub {
     is(results(close_all('second', @list)), '200 0 stale stale stale not_proposed not_open not_found stale' =~ s/stale$/closed/r =~ s/200 0/200 1/r, 'of the same desk only');
     is(results(close_all('reviewer', cases => [seen($id[2])], all => JSON::PP::true())), '200 1 closed', 'all: all');
 
-    my $found  = ask('reviewer', 'GET', '/alerts?proposed=yes&status=new&cause=scanner&counts=yes')->{json};
+    my $found  = ask('reviewer', 'GET', '/alerts?proposed_closure=yes&status=new&cause=scanner&counts=yes')->{json};
     my %filter = (filter => {cause => 'scanner', gtin => $text}, count => $found->{counts}{total}, event => $found->{event});
     is($filter{count}, 2, 'two more in the list');
     is(told(close_all('reviewer', %filter, count => 3)), '409 conflict count', 'another number than was seen');
     $cases->evidence($id[4]);
     is(told(close_all('reviewer', %filter)), '409 conflict event', 'one has changed since');
     $filter{event} = ask('reviewer', 'GET', '/alerts')->{json}{event};
-    my $one = $cases->open(proposed => 1, cause => 'scanner_setting', status => 'closed');
+    my $one = $cases->open(proposed_closure => 1, cause => 'scanner_setting', status => 'closed');
     is(told(close_all('rival', %filter)), '409 conflict count', 'another company sees none of them');
     my $both = close_all('reviewer', %filter);
     is(results($both), '200 2 closed closed', 'as they were seen') or diag($both->{body});
     is(results(close_all('reviewer', %filter)), '200 2 closed* closed*', 'a repeat');
-    is($sv->sql('select count(*) from sv.case where proposed and status <> ?', 'closed'), 0, 'all are closed');
+    is($sv->sql('select count(*) from sv.case where proposed_closure and status <> ?', 'closed'), 0, 'all are closed');
 
     my %bad = (
         'nothing'              => [{}, '400 invalid_value'],
@@ -514,13 +514,13 @@ subtest 'closures in bulk' => sub {
     is(told(close_all('reviewer', %{$bad{$_}[0]})), $bad{$_}[1], $_) for sort keys %bad;
     is(told(close_all($_, cases => [seen($asks)])), '403 not_permitted', "$_: closes none") for qw(pharmacy manufacturer authority operator);
 
-    my @many = map { $cases->open(proposed => 1) } 1 .. 500;
+    my @many = map { $cases->open(proposed_closure => 1) } 1 .. 500;
     my $most = close_all('reviewer', cases => [seen(@many)]);
     is($most->{json}{closed}, 500, 'five hundred') or diag(substr $most->{body}, 0, 500);
     note(sprintf '500 closed in %.2f s', $most->{time});
 
     # two desks close the same, in another order: neither waits for ever
-    my @twice = map { $cases->open(proposed => 1) } 1 .. 40;
+    my @twice = map { $cases->open(proposed_closure => 1) } 1 .. 40;
     my @orders = ([seen(@twice)], [reverse seen(@twice)]);
     my @raced = $sv->parallel(map { ['POST', '/alerts/close', key => $who{$_ ? 'reviewer' : 'second'}{key}, body => {reason => 'test', cases => $orders[$_]}] } 0, 1);
     is(join(' ', sort { $a <=> $b } map { $_->{json}{closed} // -1 } @raced), '0 40', 'each case is closed once');
@@ -573,13 +573,13 @@ subtest 'beside the judge' => sub {
 subtest 'by command' => sub {
     $sv->sql("delete from sv.$_") for qw(case_event case_finding case);
     my $high = $cases->open(severity => 'high');
-    my $low  = $cases->open(severity => 'low', proposed => 1, rule => 'site_burst', cause => 'scanner_setting', gtin => 0, lot => undef);
+    my $low  = $cases->open(severity => 'low', proposed_closure => 1, rule => 'site_burst', cause => 'scanner_setting', gtin => 0, lot => undef);
     $cases->open(severity => 'critical', status => 'closed', lot => 'LOT9');
     my $number = $sv->sql('select number from sv.case where case_id = ?', $high);
 
     my ($code, $list) = $sv->command('cases', 'list');
     is($code, 0, 'a list');
-    like($list, qr/\A$number +high +new +asks +impossible_travel +$text lot LOT1\n +clone, 1 serials, 2 scans, changed 2026-11-20T12:00:01\.000Z\n\d+ +low +new +proposed +site_burst +\n/, 'what is not closed');
+    like($list, qr/\A$number +high +new +asks +impossible_travel +$text lot LOT1\n +clone, 1 serials, 2 scans, changed 2026-11-20T12:00:01\.000Z\n\d+ +low +new +proposed_closure +site_burst +\n/, 'what is not closed');
     like(($sv->command('cases', 'list', '--status', 'closed', '--lot', 'LOT9'))[1], qr/\A\d+ +critical +closed/, 'or is');
     is(($sv->command('cases', 'list', '--rule', 'none'))[1], "no such case\n", 'or none');
     my @lines = split /\n/, ($sv->command('cases', 'list', '--json', '--limit', 1))[1];

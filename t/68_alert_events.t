@@ -162,7 +162,7 @@ subtest 'what is told' => sub {
     cmp_ok(time - $before, '<', 2, 'soon');
     my ($event) = @{$watcher{reviewer}{events}};
     is_deeply(said($event), {n => $start + 1, at => '2026-11-20T12:00:01.000Z', kind => 'opened', alert => {id => $id, number => 1, version => 1,
-        gtin => "0$gtin", lot => 'LOT1', rule => 'impossible_travel', severity => 'high', status => 'new', proposed => JSON::PP::false(), cause => "two\nlines"}}, 'the case as it was then');
+        gtin => "0$gtin", lot => 'LOT1', rule => 'impossible_travel', severity => 'high', status => 'new', proposed_closure => JSON::PP::false(), cause => "two\nlines"}}, 'the case as it was then');
 
     $cases->open(gtin => $alien);
     $cases->open(gtin => 0, lot => undef);

@@ -59,11 +59,11 @@ sub secret_file {
 sub open_case {
     my ($name, %row) = @_;
 
-    %row = (severity => 'high', status => 'new', proposed => 'f', %row);
+    %row = (severity => 'high', status => 'new', proposed_closure => 'f', %row);
     $number{$name} = ++$made;
-    $sv->sql(q{insert into sv.case (gtin, case_id, number, rule, severity, status, proposed, cause, lot, first_at, last_at, opened_at, changed_at)
+    $sv->sql(q{insert into sv.case (gtin, case_id, number, rule, severity, status, proposed_closure, cause, lot, first_at, last_at, opened_at, changed_at)
         values (?, md5(?)::uuid, ?, 'impossible_travel', ?::text::sv.severity, ?::text::sv.case_status, ?::text::boolean, ?, 'L1', now(), now(), now(), now())},
-        $gtin, $name, $made, @row{qw(severity status proposed)}, $name);
+        $gtin, $name, $made, @row{qw(severity status proposed_closure)}, $name);
 
     return announce($name, 'opened', at => $row{at});
 }
@@ -149,11 +149,11 @@ subtest 'what is told' => sub {
     open_case('B', severity => 'medium');
     open_case('C', severity => 'medium');
     open_case('D', severity => 'medium');
-    open_case('innocent', severity => 'critical', proposed => 't');
+    open_case('innocent', severity => 'critical', proposed_closure => 't');
     change('D', 'severity', severity => 'critical');
     change('D', 'severity', severity => 'high');
     change('D', 'severity', severity => 'critical');
-    change('B', 'proposed', proposed => 't');
+    change('B', 'proposed_closure', proposed_closure => 't');
     change('A', 'note');
     change('A', 'severity', severity => 'critical');
     quiet();
@@ -167,14 +167,14 @@ subtest 'what is told' => sub {
         'one that is explained meanwhile is not told');
 
     my $mark = $receiver->mark;
-    change('C', 'proposed', proposed => 't');
-    change('C', 'asks', proposed => 'f');
+    change('C', 'proposed_closure', proposed_closure => 't');
+    change('C', 'asks', proposed_closure => 'f');
     change('C', 'status', status => 'acknowledged');
     change('C', 'status', status => 'closed', close_reason => 'process');
     change('C', 'evidence', scans => 4);
     change('C', 'status', status => 'reopened', close_reason => undef);
     change('B', 'status', status => 'closed');
-    change('B', 'status', status => 'reopened', proposed => 'f');
+    change('B', 'status', status => 'reopened', proposed_closure => 'f');
     change('before', 'severity', severity => 'critical');
     change('D', 'merged', status => 'merged', merged_into => '00000000-0000-4000-8000-000000000001');
     quiet();

@@ -92,7 +92,7 @@ sub deciding {
 
     my $reason = $scan->();
     my $start  = time;
-    my $case   = wait_for { (grep { !$_->{proposed} && $_->{severity} ne 'info' } listed($serial))[0] } "the case: $name";
+    my $case   = wait_for { (grep { !$_->{proposed_closure} && $_->{severity} ne 'info' } listed($serial))[0] } "the case: $name";
 
     push @took, time - $start;
     $case{$name} = $case->{id};
@@ -135,7 +135,7 @@ subtest 'a serial that is uploaded later' => sub {
     my ($case, $reason) = deciding('late', 'LATE1', sub { verify('LATE1', 'LOTC', 'IT') });
     is("$reason $case->{rule} $case->{status}", 'serial_unknown identifier_mismatch new', 'nobody knows it');
     feed('line2', 'LATE1,LOTC');
-    my ($now) = wait_for { (grep { $_->{proposed} } listed('LATE1'))[0] } 'the upload to explain it';
+    my ($now) = wait_for { (grep { $_->{proposed_closure} } listed('LATE1'))[0] } 'the upload to explain it';
     is($now->{id}, $case->{id}, 'the same case, proposed for closure');
 };
 
@@ -262,10 +262,10 @@ my $before = trace();
 
 subtest 'replay says the same' => sub {
     my ($code, $cases) = replay('--info');
-    my $live = $sv->dbh->selectall_arrayref(q{select c.rule, c.severity::text, case when c.proposed then 'proposed_closure' else 'new' end as status,
+    my $live = $sv->dbh->selectall_arrayref(q{select c.rule, c.severity::text, case when c.proposed_closure then 'proposed_closure' else 'new' end as status,
             array_agg(distinct s) as serials
         from sv.case c join sv.case_finding f using (gtin, case_id) cross join unnest(f.serials) s
-        where c.status <> 'merged' and not f.withdrawn group by c.case_id, c.rule, c.severity, c.proposed}, {Slice => {}});
+        where c.status <> 'merged' and not f.withdrawn group by c.case_id, c.rule, c.severity, c.proposed_closure}, {Slice => {}});
 
     is($code, 0, 'code');
     cmp_ok(scalar @{$cases}, '>=', 38, 'cases');

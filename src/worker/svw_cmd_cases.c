@@ -142,10 +142,10 @@ svw_cases_line(const char *text)
     json = json_loads(text, 0, NULL);
     lot = svw_cases_text(json, "lot");
 
-    printf("%-6" JSON_INTEGER_FORMAT "  %-8s  %-13s  %-8s  %-24s  %s%s%s\n        %s, %" JSON_INTEGER_FORMAT " serials, %"
+    printf("%-6" JSON_INTEGER_FORMAT "  %-8s  %-13s  %-16s  %-24s  %s%s%s\n        %s, %" JSON_INTEGER_FORMAT " serials, %"
            JSON_INTEGER_FORMAT " scans, changed %s\n",
            json_integer_value(json_object_get(json, "number")), svw_cases_text(json, "severity"), svw_cases_text(json, "status"),
-           json_is_true(json_object_get(json, "proposed")) ? "proposed" : "asks", svw_cases_text(json, "rule"),
+           json_is_true(json_object_get(json, "proposed_closure")) ? "proposed_closure" : "asks", svw_cases_text(json, "rule"),
            svw_cases_text(json, "gtin"), lot[0] != '\0' ? " lot " : "", lot, svw_cases_text(json, "cause"),
            json_integer_value(json_object_get(json, "serials")), json_integer_value(json_object_get(json, "scans")),
            svw_cases_text(json, "changed_at"));

@@ -43,18 +43,18 @@ sub scan {
 sub open {    ## no critic (ProhibitBuiltinHomonyms)
     my ($self, %row) = @_;
 
-    %row = (gtin => 9506000134352, case_id => uuid(\%row), rule => 'impossible_travel', severity => 'medium', status => 'new', proposed => 0,
+    %row = (gtin => 9506000134352, case_id => uuid(\%row), rule => 'impossible_travel', severity => 'medium', status => 'new', proposed_closure => 0,
         cause => 'clone', lot => 'LOT1', countries => ['IT'], first_at => '2026-11-20 10:00:00Z', last_at => '2026-11-20 12:00:00Z',
         at => '2026-11-20 12:00:01Z', findings => [{}], %row);
 
     my $dbh = $self->{sv}->dbh;
     $dbh->begin_work;
     $dbh->do('update sv.judge set case_n = case_n + 1');
-    $dbh->do('insert into sv.case (number, gtin, case_id, rule, severity, status, proposed, cause, lot, countries, serials, actors, scans, first_at, last_at,
+    $dbh->do('insert into sv.case (number, gtin, case_id, rule, severity, status, proposed_closure, cause, lot, countries, serials, actors, scans, first_at, last_at,
             opened_at, changed_at, version, muted_until, merged_into)
         values ((select case_n from sv.judge), ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 1, 2, ?, ?, ?, ?, 0, ?, ?)', undef,
-        @row{qw(gtin case_id rule severity status)}, $row{proposed} ? 't' : 'f', @row{qw(cause lot countries first_at last_at at at muted_until merged_into)});
-    $self->finding($row{gtin}, $row{case_id}, rule => $row{rule}, severity => $row{severity}, weight => $row{proposed} ? 'explained' : 'asks',
+        @row{qw(gtin case_id rule severity status)}, $row{proposed_closure} ? 't' : 'f', @row{qw(cause lot countries first_at last_at at at muted_until merged_into)});
+    $self->finding($row{gtin}, $row{case_id}, rule => $row{rule}, severity => $row{severity}, weight => $row{proposed_closure} ? 'explained' : 'asks',
         cause => $row{cause}, at => $row{at}, lot => $row{lot}, first_at => $row{first_at}, last_at => $row{last_at}, %{$_}) for @{$row{findings}};
     $dbh->do('select sv.case_tell(?, ?, ?, null, ?, ?)', undef, @row{qw(gtin case_id)}, 'opened', '{}', $row{at});
     $dbh->commit;

@@ -15,7 +15,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(33, 'keep');
+select sv.migration_begin(39, 'keep');
 
 
 -- What a job did last and in all.
@@ -461,70 +461,7 @@ as $$
 $$;
 
 
--- The figures of every job.  late: there is still what should have gone three days ago.
-create function sv.keep_state()
-returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(jsonb_object_agg(k.job, jsonb_build_object('ran_at', k.ran_at, 'took_ms', k.took_ms, 'rows', k.rows, 'parts', k.parts,
-    'rows_all', k.rows_all, 'parts_all', k.parts_all, 'before', k.before, 'oldest', k.oldest, 'failed', k.failed,
-    'late', coalesce(k.oldest < k.before - interval '3 days' and k.job not in ('stages', 'loads'), false))), '{}')
-  from sv.keep_job k
-$$;
-
-create function sv.keep_attention(p_state jsonb)
-returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(jsonb_agg(
-    case when k.value ->> 'failed' is not null then format('housekeeping cannot do "%s" (%s): see the log of the role housekeeping', k.key, k.value ->> 'failed')
-      else format('housekeeping is behind with "%s", what is from %s should be gone: does a transaction or a dump run for very long?', k.key, k.value ->> 'oldest')
-    end order by k.key), '[]')
-  from jsonb_each(p_state) k
-  where k.value ->> 'failed' is not null or (k.value ->> 'late')::boolean
-$$;
-
-
--- What there was before, and how housekeeping stands.  sv_worker.
-alter function sv.worker_status() rename to status_told;
-revoke execute on function sv.status_told() from sv_worker;
-
-create function sv.worker_status()
-returns jsonb
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select s.status || jsonb_build_object('keep', s.keep, 'attention', s.status -> 'attention' || sv.keep_attention(s.keep))
-  from (select sv.status_told() as status, sv.keep_state() as keep) s
-$$;
-
-
--- The worker's figures for /status of a gateway: JSON of at most 8 kB that can
--- stand in a page.  sv_gateway.
-create function sv.gateway_figures()
-returns text
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select case when octet_length(e.json) <= 8192 then e.json else jsonb_build_object('at', sv.notify_time(transaction_timestamp()))::text end
-  from (
-    select jsonb_build_object(
-      'at', sv.notify_time(transaction_timestamp()),
-      'figures', coalesce((
-        select jsonb_object_agg(left(f.name, 32), jsonb_build_object('value', left(f.value, 160), 'at', sv.notify_time(f.at)))
-        from (select * from sv.worker_figure x order by x.name limit 12) f), '{}'),
-      'housekeeping', coalesce((
-        select jsonb_object_agg(k.job, jsonb_strip_nulls(jsonb_build_object('ran_at', sv.notify_time(k.ran_at), 'rows', k.rows_all,
-          'partitions', k.parts_all, 'oldest', sv.notify_time(k.oldest), 'failed', k.failed is not null)))
-        from (select * from sv.keep_job x order by x.job limit 20) k), '{}'))::text as json) t
-    cross join lateral (select replace(replace(replace(t.json, '&', '\u0026'), '<', '\u003c'), '>', '\u003e') as json) e
-$$;
-
-
 grant execute on function
-  sv.worker_status(),
   sv.keep_days(integer),
   sv.keep_scans(timestamptz, integer),
   sv.keep_findings(timestamptz, integer),
@@ -542,7 +479,5 @@ grant execute on function
   sv.keep_sources(timestamptz, integer),
   sv.keep_note(text, bigint, bigint, bigint, timestamptz, timestamptz, text)
 to sv_worker;
-
-grant execute on function sv.gateway_figures() to sv_gateway;
 
 commit;

@@ -1,4 +1,4 @@
--- Notifications of cases.
+-- Notifications of cases: who is told what.
 
 begin;
 
@@ -11,7 +11,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(32, 'notify');
+select sv.migration_begin(37, 'notify');
 
 
 -- Who is told: a URL, or a log (`log HOST:PATH').  Lines of the timeline are
@@ -32,15 +32,15 @@ create table sv.notify_target (
 
 -- What a target knows of a case.
 create table sv.notify_case (
-  gtin      bigint       not null,
-  case_id   uuid         not null,
-  target    text         not null references sv.notify_target on delete cascade,
-  told      boolean      not null,
-  severity  sv.severity  not null,                        -- the last that it was told
-  proposed  boolean      not null,
-  closed    boolean      not null,
-  due_at    timestamptz,                                  -- to be told then, unless it asks no more
-  due_n     bigint,                                       -- the line of the timeline that asked
+  gtin              bigint       not null,
+  case_id           uuid         not null,
+  target            text         not null references sv.notify_target on delete cascade,
+  told              boolean      not null,
+  severity          sv.severity  not null,                -- the last that it was told
+  proposed_closure  boolean      not null,
+  closed            boolean      not null,
+  due_at            timestamptz,                          -- to be told then, unless it asks no more
+  due_n             bigint,                               -- the line of the timeline that asked
   primary key (gtin, case_id, target)
 );
 
@@ -141,7 +141,7 @@ as $$
       'rule', p_state ->> 'rule',
       'severity', p_state ->> 'severity',
       'status', p_state ->> 'status',
-      'proposed_closure', p_state -> 'proposed',
+      'proposed_closure', p_state -> 'proposed_closure',
       'cause', p_state ->> 'cause',
       'gtin', case when (p_state ->> 'gtin')::bigint <> 0 then lpad(p_state ->> 'gtin', 14, '0') end,
       'lot', p_state ->> 'lot',
@@ -164,7 +164,7 @@ language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
   select p_state ->> 'status' not in ('closed', 'merged')
-    and not (p_state ->> 'proposed')::boolean
+    and not (p_state ->> 'proposed_closure')::boolean
     and (p_state ->> 'severity')::sv.severity >= p_severity
     and coalesce((p_state ->> 'muted_until')::timestamptz <= p_at, true)
 $$;
@@ -188,11 +188,11 @@ as $$
     when t.status in ('closed', 'merged') then case when not p_known.closed then t.status end
     when p_known.closed then 'reopened'
     when p_muted then null
-    when t.proposed <> p_known.proposed then case when t.proposed then 'proposed_closure' else 'asks' end
+    when t.proposed_closure <> p_known.proposed_closure then case when t.proposed_closure then 'proposed_closure' else 'asks' end
     when t.severity > p_known.severity then 'severity'
   end
   from (select p_state ->> 'status' as status, (p_state ->> 'severity')::sv.severity as severity,
-    (p_state ->> 'proposed')::boolean as proposed) t
+    (p_state ->> 'proposed_closure')::boolean as proposed_closure) t
 $$;
 
 
@@ -226,7 +226,7 @@ begin
   v_known.told := coalesce((v_state ->> 'severity')::sv.severity >= p_severity
     and (v_state ->> 'status' in ('closed', 'merged') or sv.notify_asks(v_state, p_severity, v_at)), false);
   v_known.severity := coalesce(v_state ->> 'severity', 'info')::sv.severity;
-  v_known.proposed := coalesce((v_state ->> 'proposed')::boolean, false);
+  v_known.proposed_closure := coalesce((v_state ->> 'proposed_closure')::boolean, false);
   v_known.closed := coalesce(v_state ->> 'status' in ('closed', 'merged'), false);
 
   return v_known;
@@ -273,7 +273,7 @@ begin
 
     v_known.told := true;
     v_known.severity := (p_event.state ->> 'severity')::sv.severity;
-    v_known.proposed := (p_event.state ->> 'proposed')::boolean;
+    v_known.proposed_closure := (p_event.state ->> 'proposed_closure')::boolean;
     v_known.closed := p_event.state ->> 'status' in ('closed', 'merged');
     v_known.due_at := null;
     v_known.due_n := null;
@@ -354,7 +354,7 @@ begin
 
     insert into sv.notify_case
     select v_known.*
-    on conflict (gtin, case_id, target) do update set told = excluded.told, severity = excluded.severity, proposed = excluded.proposed,
+    on conflict (gtin, case_id, target) do update set told = excluded.told, severity = excluded.severity, proposed_closure = excluded.proposed_closure,
       closed = excluded.closed, due_at = excluded.due_at, due_n = excluded.due_n;
 
     v_n := v_event.n;
@@ -375,170 +375,10 @@ end
 $$;
 
 
--- What is to be sent now: of each case the first that was not taken, unless it
--- has to wait or is under way (p_busy: seq).  sv_worker.
-create function sv.notify_next(p_target text, p_busy bigint[], p_limit integer)
-returns table (seq bigint, id text, body text, attempts integer)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select x.seq, x.id, x.body, x.attempts
-  from sv.notification x
-  where x.target = p_target and x.sent_at is null and x.next_at <= clock_timestamp() and x.seq <> all (p_busy)
-    and exists (select from sv.notify_target t where t.target = p_target and t.holder = pg_backend_pid())
-    and not exists (
-      select
-      from sv.notification y
-      where y.gtin = x.gtin and y.case_id = x.case_id and y.target = x.target and y.seq < x.seq and y.sent_at is null)
-  order by x.seq
-  limit p_limit
-$$;
-
-
--- Was taken.  Also of who lost the lease meanwhile: it is true all the same.  sv_worker.
-create function sv.notify_done(p_target text, p_seq bigint)
-returns void
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  update sv.notification x
-  set sent_at = clock_timestamp(), refused = false, error = null
-  where x.target = p_target and x.seq = p_seq and x.sent_at is null;
-
-  if found then
-    update sv.notify_target t set sent = t.sent + 1, sent_at = clock_timestamp() where t.target = p_target;
-  end if;
-end
-$$;
-
-
-create function sv.notify_failed(p_target text, p_seq bigint, p_error text, p_refused boolean, p_wait_ms bigint)
-returns void
-language sql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  update sv.notification
-  set attempts = attempts + 1, error = p_error, error_at = clock_timestamp(), refused = p_refused,
-    next_at = clock_timestamp() + make_interval(secs => p_wait_ms / 1000.0)
-  where target = p_target and seq = p_seq and sent_at is null
-$$;
-
-
--- The lines of a log that are still to be written, in order.  sv_worker.
-create function sv.notify_lines(p_target text, p_limit integer)
-returns table (seq bigint, id text, body text)
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select x.seq, x.id, x.body
-  from sv.notification x
-  where x.target = p_target and x.sent_at is null
-    and exists (select from sv.notify_target t where t.target = p_target and t.holder = pg_backend_pid())
-  order by x.seq
-  limit p_limit
-$$;
-
--- These are in the log, which is known up to p_pos of the file p_ino now: one
--- transaction, so what is behind p_pos is what was written and not noted.
--- False: another process holds the lease, nothing is noted.  sv_worker.
-create function sv.notify_written(p_target text, p_ids text[], p_ino bigint, p_pos bigint)
-returns boolean
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_n  bigint;
-begin
-  perform from sv.notify_target t where t.target = p_target and t.holder = pg_backend_pid() for update;
-
-  if not found then
-    return false;
-  end if;
-
-  update sv.notification x
-  set sent_at = clock_timestamp(), error = null
-  where x.target = p_target and x.sent_at is null and x.id = any (p_ids);
-  get diagnostics v_n = row_count;
-
-  update sv.notify_target t
-  set log_ino = p_ino, log_pos = p_pos, sent = t.sent + v_n, sent_at = case when v_n > 0 then clock_timestamp() else t.sent_at end
-  where t.target = p_target;
-
-  return true;
-end
-$$;
-
-
--- How it stands with each target.  behind: lines of the timeline not looked at;
--- held: cases that wait for what may explain them.
-create function sv.notify_state()
-returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(jsonb_agg(jsonb_build_object('target', t.target, 'sent', t.sent, 'sent_at', t.sent_at,
-    'behind', k.n - t.n, 'held', (select count(*) from sv.notify_case h where h.target = t.target and h.due_at is not null),
-    'waiting', w.waiting, 'oldest', w.oldest, 'failing', w.failing, 'refused', w.refused, 'error', f.error, 'error_at', f.error_at,
-    'running', coalesce(t.held_until > clock_timestamp(), false)) order by t.target), '[]')
-  from sv.case_clock k, sv.notify_target t
-    cross join lateral (
-      select count(*) as waiting, min(x.at) as oldest, count(*) filter (where x.error is not null) as failing,
-        count(*) filter (where x.refused) as refused
-      from (select y.at, y.error, y.refused from sv.notification y where y.target = t.target and y.sent_at is null limit 100000) x) w
-    left join lateral (
-      select x.error, x.error_at
-      from sv.notification x
-      where x.target = t.target and x.sent_at is null and x.error is not null
-      order by x.seq
-      limit 1) f on true
-$$;
-
--- Sentences for a person.
-create function sv.notify_attention(p_state jsonb)
-returns jsonb
-language sql stable
-set search_path = pg_catalog, pg_temp
-as $$
-  select coalesce(jsonb_agg(
-    case
-      when (r ->> 'refused')::bigint > 0 then format('%s refuses %s (%s): they are kept and tried again every hour; ask whose it is', r ->> 'target',
-        sv.counted((r ->> 'refused')::bigint, 'notification', 'notifications'), r ->> 'error')
-      when (r ->> 'failing')::bigint > 0 then format('%s cannot be told of %s (%s): it is tried again by itself', r ->> 'target',
-        sv.counted((r ->> 'failing')::bigint, 'change of a case', 'changes of cases'), r ->> 'error')
-      else format('%s is not told of cases, %s since %s: does a worker with the role notify run, with this target?', r ->> 'target',
-        sv.counted((r ->> 'waiting')::bigint + (r ->> 'behind')::bigint, 'line waits', 'lines wait'), r ->> 'oldest')
-    end order by r ->> 'target'), '[]')
-  from jsonb_array_elements(p_state) r
-  where (r ->> 'refused')::bigint > 0 or (r ->> 'failing')::bigint > 0
-    or not (r ->> 'running')::boolean and (r ->> 'waiting')::bigint > 0
-$$;
-
-
--- What there was before, and how notifications stand.  sv_worker.
-alter function sv.worker_status() rename to status_cases;
-revoke execute on function sv.status_cases() from sv_worker;
-
-create function sv.worker_status()
-returns jsonb
-language sql stable security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  select s.status || jsonb_build_object('notify', s.told, 'attention', s.status -> 'attention' || sv.notify_attention(s.told))
-  from (select sv.status_cases() as status, sv.notify_state() as told) s
-$$;
-
-
 grant execute on function
-  sv.worker_status(),
   sv.notify_take(text, integer),
   sv.notify_leave(text),
-  sv.notify_plan(text, text, integer, integer),
-  sv.notify_next(text, bigint[], integer),
-  sv.notify_done(text, bigint),
-  sv.notify_failed(text, bigint, text, boolean, bigint),
-  sv.notify_lines(text, integer),
-  sv.notify_written(text, text[], bigint, bigint)
+  sv.notify_plan(text, text, integer, integer)
 to sv_worker;
 
 commit;

@@ -15,7 +15,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(34, 'salt');
+select sv.migration_begin(41, 'salt');
 
 
 -- day: UTC.  salt null: destroyed; the row stays, for gateways learn of it by its number.

@@ -11,7 +11,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(30, 'case');
+select sv.migration_begin(31, 'case');
 
 
 -- What the judge made of cases since it wrote last.  Which finding is in which
@@ -94,7 +94,7 @@ begin
 
   update sv.judge set case_n = case_n + 1 returning case_n into v_number;
 
-  insert into sv.case (gtin, case_id, number, rule, severity, proposed, cause, first_at, last_at, opened_at, changed_at, version)
+  insert into sv.case (gtin, case_id, number, rule, severity, proposed_closure, cause, first_at, last_at, opened_at, changed_at, version)
   values (p_gtin, p_case_id, v_number, p_rule, p_severity, p_weight <> 'asks', p_cause, to_timestamp(p_first / 1000.0),
     to_timestamp(p_last / 1000.0), p_now, p_now, 0);
 end
@@ -140,8 +140,8 @@ begin
     return;
   end if;
 
-  v_reopens := v_into.status = 'closed' and v_from.status <> 'closed' and not v_from.proposed;
-  v_unmutes := v_into.muted_until > p_now and v_from.status <> 'closed' and not v_from.proposed
+  v_reopens := v_into.status = 'closed' and v_from.status <> 'closed' and not v_from.proposed_closure;
+  v_unmutes := v_into.muted_until > p_now and v_from.status <> 'closed' and not v_from.proposed_closure
     and coalesce(v_from.muted_until <= p_now, true);
 
   update sv.case c
@@ -182,7 +182,7 @@ begin
   v_reopens := v_old.status = 'closed' and v_found.asks and p_weight = 'asks' and (v_old.muted_until is null or v_old.muted_until <= p_now);
 
   update sv.case c
-  set rule = p_rule, severity = p_severity, proposed = p_weight <> 'asks', cause = p_cause, lot = p_lot, countries = p_countries,
+  set rule = p_rule, severity = p_severity, proposed_closure = p_weight <> 'asks', cause = p_cause, lot = p_lot, countries = p_countries,
     serials = n.serials, actors = n.actors, scans = n.scans,
     first_at = to_timestamp(p_first / 1000.0), last_at = to_timestamp(p_last / 1000.0),
     status = case when v_reopens then 'reopened' else c.status end,
@@ -194,7 +194,7 @@ begin
 
   if v_old.version = 0 then
     perform sv.case_tell(p_gtin, p_case_id, 'opened', null, jsonb_build_object('rule', p_rule, 'severity', p_severity, 'cause', p_cause,
-      'proposed', v_new.proposed), p_now);
+      'proposed_closure', v_new.proposed_closure), p_now);
     return;
   end if;
 
@@ -206,8 +206,8 @@ begin
     perform sv.case_tell(p_gtin, p_case_id, 'severity', null, jsonb_build_object('from', v_old.severity, 'to', v_new.severity, 'rule', p_rule), p_now);
   end if;
 
-  if v_old.proposed <> v_new.proposed then
-    perform sv.case_tell(p_gtin, p_case_id, case when v_new.proposed then 'proposed' else 'asks' end, null,
+  if v_old.proposed_closure <> v_new.proposed_closure then
+    perform sv.case_tell(p_gtin, p_case_id, case when v_new.proposed_closure then 'proposed_closure' else 'asks' end, null,
       jsonb_build_object('rule', p_rule, 'cause', p_cause), p_now);
   end if;
 

@@ -11,7 +11,7 @@ end
 $$;
 
 set local role sv_owner;
-select sv.migration_begin(35, 'market');
+select sv.migration_begin(42, 'market');
 
 
 -- A change of markets takes its number under this row, last in its transaction:
