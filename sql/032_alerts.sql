@@ -20,6 +20,29 @@ select sv.migration_begin(32, 'alerts');
 create index case_id on sv.case (case_id);
 create index case_severity on sv.case (severity, number);
 
+-- few are open of all there ever were
+create index case_open on sv.case (severity, number) where status not in ('closed', 'merged');
+create index case_lot on sv.case (lot) where lot is not null;
+
+create index case_finding_rule on sv.case_finding (rule, gtin, case_id);
+create index case_finding_lot on sv.case_finding (lot) where lot is not null;
+
+-- Of actors those that may be asked for: sites, by GLN.  The tokens of consumers
+-- are too many and too short-lived for an index.
+create function sv.case_sites(p_actors text[])
+returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+  select array(select x from unnest(p_actors) x where octet_length(x) = 13)
+$$;
+
+create index case_finding_sites on sv.case_finding using gin (sv.case_sites(actors));
+
+-- Findings of many serials grow all the time: each is looked at.  The others are by far the most.
+create index case_finding_serials on sv.case_finding using gin (serials) where cardinality(serials) <= 100;
+create index case_finding_many on sv.case_finding (gtin) where cardinality(serials) > 100;
+
 
 -- The reviewer who asks.  42501: it is none.
 create function sv.reviewer(p_location integer, out who text, out company text)
@@ -201,9 +224,12 @@ as $$
     (p_filter.until is not null, 'c.changed_at < ($1).until'),
     (p_filter.cause is not null, 'position(lower(($1).cause) in lower(c.cause)) > 0'),
     (p_filter.rule is not null, 'exists (select from sv.case_finding f where f.gtin = c.gtin and f.case_id = c.case_id and f.rule = ($1).rule)'),
-    (p_filter.lot is not null, '(c.lot = ($1).lot or exists (select from sv.case_finding f where f.gtin = c.gtin and f.case_id = c.case_id and f.lot = ($1).lot))'),
-    (p_filter.serial is not null, 'c.case_id = any (array (select f.case_id from sv.case_finding f where f.gtin = ($1).gtin and ($1).serial = any (f.serials)))'),
-    (p_filter.actor is not null, 'c.case_id = any (array (select f.case_id from sv.case_finding f where ($1).actor = any (f.actors)))'),
+    (p_filter.lot is not null, 'c.case_id = any (array (select o.case_id from sv.case o where o.lot = ($1).lot
+        union select f.case_id from sv.case_finding f where f.lot = ($1).lot))'),
+    (p_filter.serial is not null, 'c.case_id = any (array (
+        select f.case_id from sv.case_finding f where cardinality(f.serials) <= 100 and f.serials @> array[($1).serial] and f.gtin = ($1).gtin
+        union select f.case_id from sv.case_finding f where cardinality(f.serials) > 100 and ($1).serial = any (f.serials) and f.gtin = ($1).gtin))'),
+    (p_filter.actor is not null, 'c.case_id = any (array (select f.case_id from sv.case_finding f where sv.case_sites(f.actors) @> array[($1).actor]))'),
     (p_company <> '', 'exists (select from sv.product p where p.gtin = c.gtin and p.company = $2)')
   ) as w (wanted, condition)
   where w.wanted
