@@ -61,17 +61,20 @@
  *
  * Scans judged
  *   svw_judge      scans and facts in, findings out: what goes where (svw_judge_look: when the rules are asked); its header is the map
- *   svw_evidence   scans in windows (svw_list, svw_hash)     svw_facts   lots, serials, places
+ *   svw_evidence   scans in windows (svw_list, svw_hash)
+ *   svw_facts      what is known of lots, serials, places (svw_facts_lot, svw_facts_serial, svw_facts_place)
  *   svw_class      what a scan is taken for                  svw_explain why a miss is none
  *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead,
  *                  svw_rule_market, svw_rule_travel, svw_rule_volume, svw_rule_mismatch, svw_rule_burst, svw_rule_harvesting
  *                  (svw_miss: what a miss is)
- *   svw_said       what was said before                      svw_param   rules and parameters (svw_param.def)
- *   svw_case       findings that are kept: svw_case_final (cases of all of them), svw_case_live (as they come)
+ *   svw_say        what a rule says (svw_sort)               svw_said    what was said before
+ *   svw_param      rules and parameters (svw_param.def)
+ *   svw_case       findings that are kept: cases of all of them (svw_case_final, svw_case_sum), as they come (svw_case_live,
+ *                  svw_case_one, svw_case_key)
  *   svw_resemble   what a scanner or a typist makes of a serial or lot
  *   svw_param_file parameters as a file                      svw_param_db as they are set in PostgreSQL
  *   svw_replay     a dry run: source -> judge -> cases; its header is the map (svw_replay_file, svw_replay_db, svw_replay_read,
- *                  svw_replay_word, svw_replay_keys, svw_replay_write)
+ *                  svw_replay_line, svw_replay_word, svw_replay_keys, svw_replay_write)
  *
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)
  *

@@ -1,4 +1,5 @@
 #include "svw_case_in.h"
+#include "svw_sort.h"
 
 #include <stdlib.h>
 
@@ -15,6 +16,10 @@ static int svw_kept_copy(svw_kept_t *kept, const svw_finding_t *finding, const s
 static size_t svw_kept_spans(sv_span_t *to, const sv_span_t *a, size_t n, const sv_span_t *b, size_t m, uint8_t **text);
 static size_t svw_kept_refs(svw_ref_t *to, const svw_finding_t *a, const svw_finding_t *b);
 static size_t svw_spans_size(const sv_span_t *spans, size_t n);
+
+
+const char *const  svw_severity_words[] = { "info", "low", "medium", "high", "critical" };
+const char *const  svw_weight_words[] = { "info", "explained", "asks" };
 
 
 svw_cases_t *
@@ -104,6 +109,41 @@ svw_finding_countries(const svw_finding_t *finding, char (*code)[3], size_t room
     }
 
     return n;
+}
+
+
+int
+svw_finding_above(const svw_finding_t *a, const svw_finding_t *b)
+{
+    if (a->withdrawn != b->withdrawn) {
+        return b->withdrawn;
+    }
+
+    if (a->weight != b->weight) {
+        return a->weight > b->weight;
+    }
+
+    if (a->severity != b->severity) {
+        return a->severity > b->severity;
+    }
+
+    if (a->rule != b->rule) {
+        return svw_rules_about[a->rule].rank < svw_rules_about[b->rule].rank;
+    }
+
+    if (a->first_ms != b->first_ms) {
+        return a->first_ms < b->first_ms;
+    }
+
+    return memcmp(a->id, b->id, 16) < 0;
+}
+
+
+int
+svw_finding_client(const svw_finding_t *finding)
+{
+    return finding->weight == SVW_WEIGHT_ASKS && (finding->rule == SVW_RULE_HARVESTING || finding->rule == SVW_RULE_SITE_BURST)
+           && finding->lot.len == 0;
 }
 
 
@@ -385,17 +425,4 @@ svw_spans_size(const sv_span_t *spans, size_t n)
     }
 
     return size;
-}
-
-
-int
-svw_span_order(sv_span_t a, sv_span_t b)
-{
-    int     c;
-    size_t  n;
-
-    n = a.len < b.len ? a.len : b.len;
-    c = n == 0 ? 0 : memcmp(a.data, b.data, n);
-
-    return c != 0 ? c : (a.len > b.len) - (a.len < b.len);
 }

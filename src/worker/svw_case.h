@@ -91,6 +91,10 @@ typedef struct {
     size_t             n_findings;
 } svw_final_t;
 
+/* as they are told, by svw_severity_t and svw_weight_t */
+extern const char *const  svw_severity_words[SVW_SEVERITY_CRITICAL + 1];
+extern const char *const  svw_weight_words[SVW_WEIGHT_ASKS + 1];
+
 typedef void (*svw_final_pt)(void *data, const svw_final_t *final);
 
 svw_cases_t *svw_cases_create(const svw_params_t *params);

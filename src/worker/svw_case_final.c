@@ -1,36 +1,10 @@
 /*
- * Cases of all findings as they are in the end.
+ * Cases of all findings as they are in the end: which are one.
  */
 
-#include "svw_case_in.h"
+#include "svw_case_final_in.h"
 
 #include <stdlib.h>
-
-
-/* a key of a finding */
-typedef struct {
-    uint64_t  key;                      /* digest */
-    int64_t   first_ms, last_ms;
-    uint32_t  finding;
-    uint8_t   kind;                     /* s, m, p, o */
-} svw_final_key_t;
-
-typedef struct {
-    svw_kept_t       **kept;
-    uint32_t          *parent;
-    uint8_t           *many;            /* what it is joined with by its serials is of more than one lot */
-    uint32_t           n;
-    svw_final_key_t   *key[3];          /* by weight; sorted */
-    size_t             keys[3];
-    int64_t            apart;
-} svw_final_work_t;
-
-typedef struct {
-    sv_span_t   *serials, *actors;
-    svw_ref_t   *refs;
-    size_t       n_serials, n_actors, n_refs;
-    size_t       serials_size, actors_size, refs_size;
-} svw_final_room_t;
 
 
 static int svw_final_collect(svw_cases_t *cases, svw_final_work_t *work);
@@ -39,22 +13,13 @@ static void svw_final_clients(svw_final_work_t *work);
 static int svw_final_serials(svw_final_work_t *work);
 static void svw_final_shared(const svw_final_work_t *work, const svw_finding_t *now, uint32_t *shared);
 static size_t svw_final_find(const svw_final_work_t *work, unsigned weight, uint64_t digest);
-static uint64_t svw_final_digest(sv_span_t key);
 static void svw_final_lots(svw_final_work_t *work);
 static void svw_final_join(svw_final_work_t *work, unsigned weight, const char *kinds);
 static void svw_final_attach(svw_final_work_t *work, uint32_t finding, unsigned to, const char *kinds);
 static int svw_final_match(const svw_final_work_t *work, const svw_final_key_t *key, unsigned to, uint32_t *best);
-static uint32_t svw_final_root(svw_final_work_t *work, uint32_t i);
 static void svw_final_union(svw_final_work_t *work, uint32_t a, uint32_t b);
-static int svw_final_print(svw_final_work_t *work, svw_final_pt final, void *data);
-static int svw_final_one(svw_final_room_t *room, svw_kept_t *const *kept, size_t n, svw_final_pt final, void *data);
-static int svw_final_gather(svw_final_room_t *room, svw_kept_t *const *kept, size_t n);
-static void svw_final_sum(svw_final_t *one, svw_kept_t *const *kept, size_t n);
-static size_t svw_final_unique(sv_span_t *spans, size_t n);
 static int svw_final_cmp_kept(const void *a, const void *b);
 static int svw_final_cmp_key(const void *a, const void *b);
-static int svw_final_cmp_span(const void *a, const void *b);
-static int svw_final_cmp_ref(const void *a, const void *b);
 
 
 int
@@ -100,41 +65,6 @@ svw_cases_final(svw_cases_t *cases, svw_final_pt final, void *data)
     }
 
     return rc;
-}
-
-
-int
-svw_finding_above(const svw_finding_t *a, const svw_finding_t *b)
-{
-    if (a->withdrawn != b->withdrawn) {
-        return b->withdrawn;
-    }
-
-    if (a->weight != b->weight) {
-        return a->weight > b->weight;
-    }
-
-    if (a->severity != b->severity) {
-        return a->severity > b->severity;
-    }
-
-    if (a->rule != b->rule) {
-        return svw_rules_about[a->rule].rank < svw_rules_about[b->rule].rank;
-    }
-
-    if (a->first_ms != b->first_ms) {
-        return a->first_ms < b->first_ms;
-    }
-
-    return memcmp(a->id, b->id, 16) < 0;
-}
-
-
-int
-svw_finding_client(const svw_finding_t *finding)
-{
-    return finding->weight == SVW_WEIGHT_ASKS && (finding->rule == SVW_RULE_HARVESTING || finding->rule == SVW_RULE_SITE_BURST)
-           && finding->lot.len == 0;
 }
 
 
@@ -197,7 +127,7 @@ svw_final_keys(svw_final_work_t *work)
 
         for (j = 0; j < now->n_keys; j++) {
             key = &work->key[now->weight][work->keys[now->weight]++];
-            key->key = svw_final_digest(now->keys[j]);
+            key->key = svw_case_key_digest(now->keys[j]);
             key->kind = now->keys[j].data[0];
             key->first_ms = now->first_ms;
             key->last_ms = now->last_ms;
@@ -276,7 +206,7 @@ svw_final_shared(const svw_final_work_t *work, const svw_finding_t *now, uint32_
             continue;
         }
 
-        digest = svw_final_digest(now->keys[i]);
+        digest = svw_case_key_digest(now->keys[i]);
 
         for (lo = svw_final_find(work, SVW_WEIGHT_ASKS, digest); lo < keys && key[lo].key == digest; lo++) {
             shared[key[lo].finding]++;
@@ -302,18 +232,6 @@ svw_final_find(const svw_final_work_t *work, unsigned weight, uint64_t digest)
     }
 
     return lo;
-}
-
-
-static uint64_t
-svw_final_digest(sv_span_t key)
-{
-    svw_hash_t  hash;
-
-    svw_hash_begin(&hash, (svw_hash_key_t) {9, 10});
-    svw_hash_add(&hash, key.data, key.len);
-
-    return svw_hash_end(&hash);
 }
 
 
@@ -395,7 +313,7 @@ svw_final_attach(svw_final_work_t *work, uint32_t finding, unsigned to, const ch
                 continue;
             }
 
-            key.key = svw_final_digest(now->keys[i]);
+            key.key = svw_case_key_digest(now->keys[i]);
             key.first_ms = now->first_ms;
             key.last_ms = now->last_ms;
 
@@ -436,7 +354,7 @@ svw_final_match(const svw_final_work_t *work, const svw_final_key_t *key, unsign
 }
 
 
-static uint32_t
+uint32_t
 svw_final_root(svw_final_work_t *work, uint32_t i)
 {
     while (work->parent[i] != i) {
@@ -460,186 +378,6 @@ svw_final_union(svw_final_work_t *work, uint32_t a, uint32_t b)
     } else {
         work->parent[a] = b;
     }
-}
-
-
-static int
-svw_final_print(svw_final_work_t *work, svw_final_pt final, void *data)
-{
-    int                rc;
-    uint32_t           i, r, *start, *fill;
-    svw_kept_t       **group;
-    svw_final_room_t   room;
-
-    memset(&room, 0, sizeof(room));
-    start = calloc(work->n + 1, sizeof(uint32_t));
-    fill = calloc(work->n + 1, sizeof(uint32_t));
-    group = malloc((work->n + 1) * sizeof(svw_kept_t *));
-    rc = start == NULL || fill == NULL || group == NULL ? -1 : 0;
-
-    for (i = 0; rc == 0 && i < work->n; i++) {
-        start[svw_final_root(work, i) + 1]++;
-    }
-
-    for (i = 0; rc == 0 && i < work->n; i++) {
-        start[i + 1] += start[i];
-    }
-
-    for (i = 0; rc == 0 && i < work->n; i++) {
-        r = svw_final_root(work, i);
-        group[start[r] + fill[r]++] = work->kept[i];
-    }
-
-    for (i = 0; rc == 0 && i < work->n; i++) {
-        if (start[i + 1] > start[i]) {
-            rc = svw_final_one(&room, &group[start[i]], start[i + 1] - start[i], final, data);
-        }
-    }
-
-    free(start);
-    free(fill);
-    free(group);
-    free(room.serials);
-    free(room.actors);
-    free(room.refs);
-
-    return rc;
-}
-
-
-static int
-svw_final_one(svw_final_room_t *room, svw_kept_t *const *kept, size_t n, svw_final_pt final, void *data)
-{
-    svw_final_t  one;
-
-    if (svw_final_gather(room, kept, n) != 0) {
-        return -1;
-    }
-
-    memset(&one, 0, sizeof(one));
-    svw_final_sum(&one, kept, n);
-
-    one.serials = room->serials;
-    one.n_serials = room->n_serials;
-    one.actors = room->actors;
-    one.n_actors = room->n_actors;
-    one.refs = room->refs;
-    one.n_refs = room->n_refs;
-    one.findings = kept;
-    one.n_findings = n;
-
-    if (one.weight != SVW_WEIGHT_ASKS && room->n_refs > 0) {
-        one.decided_at = room->refs[0];
-    }
-
-    final(data, &one);
-
-    return 0;
-}
-
-
-static int
-svw_final_gather(svw_final_room_t *room, svw_kept_t *const *kept, size_t n)
-{
-    size_t                i, serials, actors, refs;
-    const svw_finding_t  *now;
-
-    for (i = 0, serials = 0, actors = 0, refs = 0; i < n; i++) {
-        serials += kept[i]->now.n_serials;
-        actors += kept[i]->now.n_actors;
-        refs += kept[i]->now.n_refs;
-    }
-
-    if (serials + actors + refs + 3 > room->refs_size) {
-        free(room->serials);
-        free(room->actors);
-        free(room->refs);
-        room->refs_size = 2 * (serials + actors + refs + 3);
-        room->serials = malloc(room->refs_size * sizeof(sv_span_t));
-        room->actors = malloc(room->refs_size * sizeof(sv_span_t));
-        room->refs = malloc(room->refs_size * sizeof(svw_ref_t));
-
-        if (room->serials == NULL || room->actors == NULL || room->refs == NULL) {
-            return -1;
-        }
-    }
-
-    for (i = 0, serials = 0, actors = 0, refs = 0; i < n; i++) {
-        now = &kept[i]->now;
-        memcpy(&room->serials[serials], now->serials, now->n_serials * sizeof(sv_span_t));
-        serials += now->n_serials;
-        memcpy(&room->actors[actors], now->actors, now->n_actors * sizeof(sv_span_t));
-        actors += now->n_actors;
-        memcpy(&room->refs[refs], now->refs, now->n_refs * sizeof(svw_ref_t));
-        refs += now->n_refs;
-    }
-
-    room->n_serials = svw_final_unique(room->serials, serials);
-    room->n_actors = svw_final_unique(room->actors, actors);
-    qsort(room->refs, refs, sizeof(svw_ref_t), svw_final_cmp_ref);
-
-    for (i = 0, room->n_refs = 0; i < refs; i++) {
-        if (room->n_refs == 0 || room->refs[i] != room->refs[room->n_refs - 1]) {
-            room->refs[room->n_refs++] = room->refs[i];
-        }
-    }
-
-    return 0;
-}
-
-
-static void
-svw_final_sum(svw_final_t *one, svw_kept_t *const *kept, size_t n)
-{
-    size_t                i;
-    svw_digest_t          digest;
-    const svw_finding_t  *now, *best;
-
-    best = &kept[0]->now;
-    one->gtin = best->gtin;
-    one->lot = best->lot;
-    one->first_ms = best->first_ms;
-    one->last_ms = best->last_ms;
-
-    for (i = 0; i < n; i++) {
-        now = &kept[i]->now;
-        best = svw_finding_above(now, best) ? now : best;
-        one->gtin = now->gtin == one->gtin ? one->gtin : 0;
-        one->lot = sv_span_eq(now->lot, one->lot) ? one->lot : (sv_span_t) {NULL, 0};
-        one->first_ms = now->first_ms < one->first_ms ? now->first_ms : one->first_ms;
-        one->last_ms = now->last_ms > one->last_ms ? now->last_ms : one->last_ms;
-
-        if (now->weight == SVW_WEIGHT_ASKS && (one->decided_at == 0 || kept[i]->asked < one->decided_at)) {
-            one->decided_at = kept[i]->asked;
-        }
-    }
-
-    one->rule = best->rule;
-    one->severity = best->severity;
-    one->weight = best->weight;
-    one->cause = best->cause;
-
-    svw_digest_begin(&digest);
-    svw_digest_span(&digest, (sv_span_t) {kept[0]->now.id, 16});
-    svw_digest_number(&digest, kept[0]->now.first_ms);
-    svw_digest_end(&digest, one->id);
-}
-
-
-static size_t
-svw_final_unique(sv_span_t *spans, size_t n)
-{
-    size_t  i, m;
-
-    qsort(spans, n, sizeof(sv_span_t), svw_final_cmp_span);
-
-    for (i = 0, m = 0; i < n; i++) {
-        if (m == 0 || !sv_span_eq(spans[i], spans[m - 1])) {
-            spans[m++] = spans[i];
-        }
-    }
-
-    return m;
 }
 
 
@@ -676,23 +414,4 @@ svw_final_cmp_key(const void *a, const void *b)
     }
 
     return (x->finding > y->finding) - (x->finding < y->finding);
-}
-
-
-static int
-svw_final_cmp_span(const void *a, const void *b)
-{
-    return svw_span_order(*(const sv_span_t *) a, *(const sv_span_t *) b);
-}
-
-
-static int
-svw_final_cmp_ref(const void *a, const void *b)
-{
-    svw_ref_t  x, y;
-
-    x = *(const svw_ref_t *) a;
-    y = *(const svw_ref_t *) b;
-
-    return (x > y) - (x < y);
 }

@@ -40,6 +40,7 @@ int svw_finding_client(const svw_finding_t *finding);
 int svw_live_init(svw_cases_t *cases);
 void svw_live_done(svw_cases_t *cases);
 
-int svw_span_order(sv_span_t a, sv_span_t b);
+/* svw_case_key */
+uint64_t svw_case_key_digest(sv_span_t key);
 
 #endif /* SVW_CASE_IN_H */

@@ -8,16 +8,13 @@
 static int svw_case_load(svw_case_store_t *store, const PGresult *rows);
 static int svw_case_load_one(svw_case_store_t *store, const json_t *json, size_t *room);
 static int svw_case_load_finding(svw_case_store_t *store, svw_case_t *one, const json_t *json);
+static int svw_case_load_lists(svw_case_store_t *store, svw_case_t *one, const json_t *json, svw_finding_t *finding);
 static int svw_case_load_spans(const json_t *array, sv_span_t **spans, size_t *n);
 static unsigned svw_case_load_word(const json_t *json, const char *name, const char *const *words, unsigned n);
 static int svw_case_load_id(const json_t *json, uint8_t id[16]);
 static void svw_case_again_one(void *data, const svw_final_t *final);
 static svw_case_read_t *svw_case_read_find(const svw_case_store_t *store, const uint8_t id[16]);
 static int svw_case_read_cmp(const void *a, const void *b);
-
-
-static const char *const  svw_case_severities[] = { "info", "low", "medium", "high", "critical" };
-static const char *const  svw_case_weights[] = { "info", "explained", "asks" };
 
 
 svw_db_rc_t
@@ -115,17 +112,12 @@ svw_case_load_one(svw_case_store_t *store, const json_t *json, size_t *room)
 static int
 svw_case_load_finding(svw_case_store_t *store, svw_case_t *one, const json_t *json)
 {
-    int               rule, rc;
-    size_t            i;
-    svw_ref_t        *refs;
-    sv_span_t        *spans[3] = { NULL, NULL, NULL };
-    const char       *lot;
-    const json_t     *scans;
-    svw_finding_t     finding;
+    int            rule, rc;
+    const char    *lot;
+    svw_finding_t  finding;
 
     rule = svw_rule_parse(json_string_value(json_object_get(json, "rule")));
     lot = json_string_value(json_object_get(json, "lot"));
-    scans = json_object_get(json, "scans");
 
     /* of a rule that there is no more: it stays as it is in the tables */
     if (rule < 0) {
@@ -134,34 +126,16 @@ svw_case_load_finding(svw_case_store_t *store, svw_case_t *one, const json_t *js
 
     finding = (svw_finding_t) {
         .rule = (svw_rule_t) rule, .gtin = one->gtin,
-        .severity = svw_case_load_word(json, "severity", svw_case_severities, 5),
-        .weight = svw_case_load_word(json, "weight", svw_case_weights, 3),
+        .severity = svw_case_load_word(json, "severity", svw_severity_words, SVW_SEVERITY_CRITICAL + 1),
+        .weight = svw_case_load_word(json, "weight", svw_weight_words, SVW_WEIGHT_ASKS + 1),
         .cause = json_string_value(json_object_get(json, "cause")),
         .lot = { (const uint8_t *) lot, lot != NULL ? strlen(lot) : 0 },
         .first_ms = json_integer_value(json_object_get(json, "first")),
         .last_ms = json_integer_value(json_object_get(json, "last")),
-        .withdrawn = json_is_true(json_object_get(json, "withdrawn")),
-        .n_refs = json_array_size(scans)
+        .withdrawn = json_is_true(json_object_get(json, "withdrawn"))
     };
 
-    refs = calloc(finding.n_refs + 1, sizeof(svw_ref_t));
-
-    rc = refs != NULL && svw_case_load_id(json, finding.id) == 0
-         && svw_case_load_spans(json_object_get(json, "serials"), &spans[0], &finding.n_serials) == 0
-         && svw_case_load_spans(json_object_get(json, "actors"), &spans[1], &finding.n_actors) == 0
-         && svw_case_load_spans(json_object_get(json, "keys"), &spans[2], &finding.n_keys) == 0 ? 0 : -1;
-
-    for (i = 0; rc == 0 && i < finding.n_refs; i++) {
-        refs[i] = (svw_ref_t) json_integer_value(json_array_get(scans, i));
-    }
-
-    if (rc == 0) {
-        finding.refs = refs;
-        finding.serials = spans[0];
-        finding.actors = spans[1];
-        finding.keys = spans[2];
-        rc = svw_cases_load_finding(store->cases, one, &finding) != NULL ? 0 : -1;
-    }
+    rc = svw_case_load_id(json, finding.id) != 0 ? -1 : svw_case_load_lists(store, one, json, &finding);
 
     /* what is not said by the judge, but was found by a load, is not said again either */
     if (rc == 0 && !finding.withdrawn && !json_is_true(json_object_get(json, "feed"))) {
@@ -169,6 +143,40 @@ svw_case_load_finding(svw_case_store_t *store, svw_case_t *one, const json_t *js
             .rule = finding.rule, .gtin = finding.gtin, .first_ms = finding.first_ms, .last_ms = finding.last_ms
         };
         memcpy(store->read[store->n_read++].id, finding.id, sizeof(finding.id));
+    }
+
+    return rc;
+}
+
+
+/* its lists, and with them it goes into the case */
+static int
+svw_case_load_lists(svw_case_store_t *store, svw_case_t *one, const json_t *json, svw_finding_t *finding)
+{
+    int            rc;
+    size_t         i;
+    svw_ref_t     *refs;
+    sv_span_t     *spans[3] = { NULL, NULL, NULL };
+    const json_t  *scans;
+
+    scans = json_object_get(json, "scans");
+    finding->n_refs = json_array_size(scans);
+    refs = calloc(finding->n_refs + 1, sizeof(svw_ref_t));
+
+    rc = refs != NULL && svw_case_load_spans(json_object_get(json, "serials"), &spans[0], &finding->n_serials) == 0
+         && svw_case_load_spans(json_object_get(json, "actors"), &spans[1], &finding->n_actors) == 0
+         && svw_case_load_spans(json_object_get(json, "keys"), &spans[2], &finding->n_keys) == 0 ? 0 : -1;
+
+    for (i = 0; rc == 0 && i < finding->n_refs; i++) {
+        refs[i] = (svw_ref_t) json_integer_value(json_array_get(scans, i));
+    }
+
+    if (rc == 0) {
+        finding->refs = refs;
+        finding->serials = spans[0];
+        finding->actors = spans[1];
+        finding->keys = spans[2];
+        rc = svw_cases_load_finding(store->cases, one, finding) != NULL ? 0 : -1;
     }
 
     free(refs);

@@ -16,10 +16,6 @@ static json_t *svw_case_spans(const sv_span_t *spans, size_t n);
 static json_t *svw_case_refs(const svw_ref_t *refs, size_t n);
 
 
-static const char *const  svw_case_severities[] = { "info", "low", "medium", "high", "critical" };
-static const char *const  svw_case_weights[] = { "info", "explained", "asks" };
-
-
 void
 svw_case_store_close(svw_case_store_t *store)
 {
@@ -137,8 +133,8 @@ svw_case_json(const svw_case_store_t *store, const svw_case_t *one)
     }
 
     json = json_pack("{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:o}", "id", id, "gtin", (json_int_t) one->gtin,
-                     "rule", svw_rules_about[one->rule].name, "severity", svw_case_severities[one->severity],
-                     "weight", svw_case_weights[one->weight], "cause", one->cause,
+                     "rule", svw_rules_about[one->rule].name, "severity", svw_severity_words[one->severity],
+                     "weight", svw_weight_words[one->weight], "cause", one->cause,
                      "first", (json_int_t) one->first_ms, "last", (json_int_t) one->last_ms,
                      "countries", svw_case_countries(one), "findings", svw_case_findings(store, one));
 
@@ -204,7 +200,7 @@ svw_case_finding(const svw_case_store_t *store, const svw_finding_t *finding)
 
     json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:o, s:o, s:o, s:o, s:O*}",
                      "id", id, "rule", svw_rules_about[finding->rule].name,
-                     "severity", svw_case_severities[finding->severity], "weight", svw_case_weights[finding->weight],
+                     "severity", svw_severity_words[finding->severity], "weight", svw_weight_words[finding->weight],
                      "cause", finding->cause, "first", (json_int_t) finding->first_ms, "last", (json_int_t) finding->last_ms,
                      "withdrawn", (int) finding->withdrawn,
                      "serials", svw_case_spans(finding->serials, finding->n_serials),

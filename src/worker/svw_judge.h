@@ -12,14 +12,16 @@
  *
  *   svw_judge         the judge: what goes where      svw_judge_look    .. and when the rules are asked
  *   svw_evidence      scans kept by serial, lot, site and client, in windows (svw_list: sorted lists of them, svw_hash)
- *   svw_facts         lots, commissioned serials, locations
+ *   svw_facts         what is known: svw_facts_lot, svw_facts_serial (commissioned), svw_facts_place (where sites are)
  *   svw_class         what a scan is taken for: a miss, off its markets, a preview ..
  *   svw_explain       why a miss is none: scanner, typing, echo, late upload
  *   svw_rule          the rules: their table, how to add one
  *   svw_rule_*        one rule each, pure: evidence -> findings
- *   svw_said          what rules say now and said before: only the difference is told
+ *   svw_say           what a rule says, put together  svw_said          .. and said before: only the difference is told
  *   svw_resemble      what a scanner or a typist makes of a serial or lot
- *   svw_case          findings -> cases
+ *   svw_case          findings -> cases: of all of them (svw_case_final, svw_case_sum), or as they come (svw_case_live,
+ *                     svw_case_one, svw_case_key)
+ *   svw_sort          lists that have each thing once
  *   svw_param         parameters of the rules
  */
 

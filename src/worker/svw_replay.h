@@ -7,7 +7,7 @@
  *   svw_replay_file    the source: a file of JSON Lines
  *   svw_replay_db      the source: stored history
  *   svw_replay_keys    requests that come twice
- *   svw_replay_read    one line of it
+ *   svw_replay_read    one line of it (svw_replay_line: its members)
  *   svw_replay_word    its words and values
  *   svw_replay_write   one case
  */

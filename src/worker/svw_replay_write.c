@@ -15,7 +15,6 @@ svw_replay_write(FILE *out, const svw_final_t *final)
     size_t       i;
     const char  *comma;
 
-    static const char *const  severities[] = { "info", "low", "medium", "high", "critical" };
 
     fprintf(out, "{\"case\":\"");
 
@@ -24,7 +23,7 @@ svw_replay_write(FILE *out, const svw_final_t *final)
     }
 
     fprintf(out, "\",\"rule\":\"%s\",\"severity\":\"%s\",\"status\":\"%s\",\"gtin\":", svw_rules_about[final->rule].name,
-            severities[final->severity], final->weight == SVW_WEIGHT_ASKS ? "new" : "proposed_closure");
+            svw_severity_words[final->severity], final->weight == SVW_WEIGHT_ASKS ? "new" : "proposed_closure");
 
     if (final->gtin != 0) {
         fprintf(out, "\"%014" PRIu64 "\"", final->gtin);

@@ -29,6 +29,7 @@ static int svw_resemble_cut(sv_span_t rest);
 static int svw_resemble_element(sv_span_t rest);
 static int svw_resemble_digits(sv_span_t v, size_t at, size_t n);
 static int svw_resemble_date(const uint8_t *p);
+static int svw_resemble_signs(uint8_t *buf, size_t n, size_t at, int not, svw_resemble_pt typo, void *data);
 static int svw_resemble_is(void *data, sv_span_t value, svw_resemblance_t how);
 static int svw_resemble_folded(sv_span_t a, sv_span_t b);
 static int svw_resemble_alike(sv_span_t a, sv_span_t b);
@@ -285,7 +286,6 @@ svw_resemble_typos(sv_span_t presented, svw_resemble_pt typo, void *data)
     int             rc;
     size_t          i, n;
     uint8_t         buf[SVW_RESEMBLE_MAX + 1];
-    const char     *c;
     const uint8_t  *p;
 
     p = presented.data;
@@ -300,11 +300,7 @@ svw_resemble_typos(sv_span_t presented, svw_resemble_pt typo, void *data)
         /* forgotten */
         memcpy(buf, p, i);
         memcpy(buf + i + 1, p + i, n - i);
-
-        for (c = svw_typo_signs; rc == 0 && *c != '\0'; c++) {
-            buf[i] = (uint8_t) *c;
-            rc = typo(data, (sv_span_t) { buf, n + 1 }, SVW_RESEMBLE_TYPO);
-        }
+        rc = svw_resemble_signs(buf, n + 1, i, -1, typo, data);
 
         if (rc != 0 || i == n) {
             break;
@@ -312,14 +308,7 @@ svw_resemble_typos(sv_span_t presented, svw_resemble_pt typo, void *data)
 
         /* another */
         memcpy(buf, p, n);
-
-        for (c = svw_typo_signs; rc == 0 && *c != '\0'; c++) {
-            buf[i] = (uint8_t) *c;
-
-            if (buf[i] != p[i]) {
-                rc = typo(data, (sv_span_t) { buf, n }, SVW_RESEMBLE_TYPO);
-            }
-        }
+        rc = svw_resemble_signs(buf, n, i, p[i], typo, data);
 
         /* swapped with the next */
         memcpy(buf, p, n);
@@ -336,6 +325,24 @@ svw_resemble_typos(sv_span_t presented, svw_resemble_pt typo, void *data)
 
         if (rc == 0) {
             rc = typo(data, (sv_span_t) { buf, n - 1 }, SVW_RESEMBLE_TYPO);
+        }
+    }
+
+    return rc;
+}
+
+
+/* each sign but `not' (-1: each) at `at' */
+static int
+svw_resemble_signs(uint8_t *buf, size_t n, size_t at, int not, svw_resemble_pt typo, void *data)
+{
+    int          rc;
+    const char  *c;
+
+    for (rc = 0, c = svw_typo_signs; rc == 0 && *c != '\0'; c++) {
+        if (*c != not) {
+            buf[at] = (uint8_t) *c;
+            rc = typo(data, (sv_span_t) { buf, n }, SVW_RESEMBLE_TYPO);
         }
     }
 

@@ -56,6 +56,8 @@ struct svw_say_s {
     unsigned              failed:1;     /* no memory */
 };
 
+/* svw_say.c: all of say->finding but its identity, of what the rule has put in. 0, or -1: no memory (failed). */
+int svw_say_gather(svw_say_t *say);
 void svw_say_done(svw_say_t *say);
 
 /* A rule is about to say, and has said, all there is of a part of a key. */
