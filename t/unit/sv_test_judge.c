@@ -9,9 +9,26 @@
 
 static void judged_found(void *data, const svw_finding_t *finding);
 static void judged_final(void *data, const svw_final_t *final);
-static sv_span_t judged_span(const char *text);
 static size_t judged_list(sv_span_t *list, const char *text);
 static int64_t judged_time(const judged_t *j, double minutes);
+
+
+unsigned
+test_roll(test_dice_t *dice, unsigned n)
+{
+    dice->state ^= dice->state << 13;
+    dice->state ^= dice->state >> 7;
+    dice->state ^= dice->state << 17;
+
+    return (unsigned) (dice->state >> 11) % n;
+}
+
+
+sv_span_t
+test_span(const char *text)
+{
+    return text == NULL ? (sv_span_t) {NULL, 0} : (sv_span_t) {(const uint8_t *) text, strlen(text)};
+}
 
 
 judged_t *
@@ -60,22 +77,22 @@ test_scan(judged_t *j, test_scan_t s)
     scan.ref = ++j->ref;
     scan.time_ms = judged_time(j, s.minutes);
     scan.gtin = s.gtin != 0 ? s.gtin : TEST_GTIN;
-    scan.serial = judged_span(s.serial);
-    scan.lot = judged_span(s.lot);
-    scan.expiry = judged_span(s.expiry);
+    scan.serial = test_span(s.serial);
+    scan.lot = test_span(s.lot);
+    scan.expiry = test_span(s.expiry);
     scan.operation = s.op;
     scan.kind = s.kind != SVW_ACTOR_UNKNOWN ? s.kind : s.actor != NULL ? SVW_ACTOR_PHARMACY : SVW_ACTOR_CONSUMER;
-    scan.actor = judged_span(s.actor);
-    scan.session = judged_span(s.session);
+    scan.actor = test_span(s.actor);
+    scan.session = test_span(s.session);
     snprintf(scan.country, sizeof(scan.country), "%s", s.country == NULL ? "" : s.country);
     scan.lat = s.lat != 0 ? s.lat : NAN;
     scan.lon = s.lat != 0 ? s.lon : NAN;
     scan.accuracy_km = s.accuracy != 0 ? s.accuracy : NAN;
     scan.entry = s.entry != SVW_ENTRY_UNKNOWN ? s.entry : SVW_ENTRY_SCANNED;
-    scan.reason = sv_reason_parse(judged_span(s.reason == NULL ? "ok" : s.reason));
+    scan.reason = sv_reason_parse(test_span(s.reason == NULL ? "ok" : s.reason));
     scan.hint = s.hint != 0;
     scan.silent = s.silent != 0;
-    scan.before = judged_span(s.before);
+    scan.before = test_span(s.before);
 
     if (svw_judge_scan(j->judge, &scan) != 0) {
         abort();
@@ -94,9 +111,9 @@ test_made(judged_t *j, test_made_t m)
     made.ref = ++j->ref;
     made.time_ms = judged_time(j, m.minutes);
     made.gtin = m.gtin != 0 ? m.gtin : TEST_GTIN;
-    made.lot = judged_span(m.lot);
-    made.expiry = judged_span(m.expiry == NULL ? "280331" : m.expiry);
-    made.line = judged_span(m.line);
+    made.lot = test_span(m.lot);
+    made.expiry = test_span(m.expiry == NULL ? "280331" : m.expiry);
+    made.line = test_span(m.line);
     made.serials = serials;
     made.n_serials = judged_list(serials, m.serials);
     made.markets = markets;
@@ -116,7 +133,7 @@ test_site(judged_t *j, test_site_t s)
     memset(&site, 0, sizeof(site));
 
     site.ref = ++j->ref;
-    site.actor = judged_span(s.actor);
+    site.actor = test_span(s.actor);
     site.kind = s.kind != SVW_ACTOR_UNKNOWN ? s.kind : SVW_ACTOR_PHARMACY;
     snprintf(site.country, sizeof(site.country), "%s", s.country == NULL ? "" : s.country);
     site.lat = s.lat != 0 ? s.lat : NAN;
@@ -168,12 +185,10 @@ judged_final(void *data, const svw_final_t *final)
     size_t     i;
     judged_t  *j;
 
-    static const char *const  severities[] = { "info", "low", "medium", "high", "critical" };
-    static const char *const  weights[] = { "info", "explained", "asks" };
-
     j = data;
 
-    fprintf(j->out, "%s %s %s %s ", svw_rules_about[final->rule].name, severities[final->severity], weights[final->weight], final->cause);
+    fprintf(j->out, "%s %s %s %s ", svw_rules_about[final->rule].name,
+            svw_severity_words[final->severity], svw_weight_words[final->weight], final->cause);
 
     for (i = 0; i < final->n_serials; i++) {
         fprintf(j->out, "%s%.*s", i > 0 ? "," : "", (int) final->serials[i].len, final->serials[i].data);
@@ -186,13 +201,6 @@ judged_final(void *data, const svw_final_t *final)
     }
 
     fprintf(j->out, " @%llu\n", (unsigned long long) final->decided_at);
-}
-
-
-static sv_span_t
-judged_span(const char *text)
-{
-    return text == NULL ? (sv_span_t) {NULL, 0} : (sv_span_t) {(const uint8_t *) text, strlen(text)};
 }
 
 

@@ -54,6 +54,14 @@ typedef struct {
     svw_actor_kind_t   kind;
 } test_site_t;
 
+/* numbers that are the same each time; `state' not 0 */
+typedef struct {
+    uint64_t  state;
+} test_dice_t;
+
+unsigned test_roll(test_dice_t *dice, unsigned n);
+sv_span_t test_span(const char *text);  /* NULL: empty */
+
 judged_t *judged_new(void);
 void judged_free(judged_t *j);
 void judged_set(judged_t *j, const char *name, const char *value);
