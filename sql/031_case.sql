@@ -148,7 +148,7 @@ begin
   set status = case when v_reopens then 'reopened' else c.status end,
     close_reason = case when not v_reopens then c.close_reason end,
     close_note = case when not v_reopens then c.close_note end,
-    muted_until = case when v_unmutes is not true then c.muted_until end
+    muted_until = case when v_unmutes is not true and c.muted_until > p_now then c.muted_until end
   where c.gtin = p_into_gtin and c.case_id = p_into and (v_reopens or v_unmutes);
 
   perform sv.case_tell(p_into_gtin, p_into, t.kind, null, t.detail, p_now)
@@ -187,7 +187,8 @@ begin
     first_at = to_timestamp(p_first / 1000.0), last_at = to_timestamp(p_last / 1000.0),
     status = case when v_reopens then 'reopened' else c.status end,
     close_reason = case when not v_reopens then c.close_reason end,
-    close_note = case when not v_reopens then c.close_note end
+    close_note = case when not v_reopens then c.close_note end,
+    muted_until = case when not v_reopens then c.muted_until end
   from sv.case_counts(p_gtin, p_case_id) n
   where c.gtin = p_gtin and c.case_id = p_case_id
   returning c.* into v_new;

@@ -26,6 +26,7 @@ create table sv.case_request (
 );
 
 create index case_request_digest on sv.case_request (digest);
+create index case_muted on sv.case (muted_until) where muted_until is not null and status not in ('closed', 'merged');
 
 
 -- The members of a change and their types.  22023: one is wrong.
@@ -106,7 +107,8 @@ begin
   end if;
 
   update sv.case c
-  set status = v_to, close_reason = p_change ->> 'reason', close_note = case v_to when 'closed' then p_change ->> 'note' end
+  set status = v_to, close_reason = p_change ->> 'reason', close_note = case v_to when 'closed' then p_change ->> 'note' end,
+    muted_until = case when v_to <> 'reopened' or c.muted_until > clock_timestamp() then c.muted_until end
   where c.gtin = p_case.gtin and c.case_id = p_case.case_id;
 
   return jsonb_strip_nulls(jsonb_build_object('from', p_case.status, 'to', v_to, 'reason', p_change -> 'reason', 'note', p_change -> 'note'));
@@ -176,6 +178,38 @@ begin
   update sv.case c set muted_until = v_until where c.gtin = p_case.gtin and c.case_id = p_case.case_id;
 
   return jsonb_strip_nulls(jsonb_build_object('until', sv.out_time(v_until), 'before', sv.out_time(p_case.muted_until)));
+end
+$$;
+
+-- Open cases whose mute has ended come back: each is told once, for what told of
+-- it is no longer muted.  How many.  A row that somebody holds is left for the
+-- next time.  Role housekeeping calls it with each round.  sv_worker.
+create function sv.case_unmute(p_limit integer)
+returns integer
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_now    timestamptz := clock_timestamp();
+  v_cases  sv.case[];
+begin
+  v_cases := array(
+    select c
+    from sv.case c
+    where c.muted_until <= v_now and c.status not in ('closed', 'merged')
+    order by c.muted_until
+    limit p_limit
+    for update skip locked);
+
+  update sv.case c
+  set muted_until = null
+  from unnest(v_cases) m
+  where c.gtin = m.gtin and c.case_id = m.case_id;
+
+  perform sv.case_tell(m.gtin, m.case_id, 'unmuted', null, jsonb_build_object('ended', sv.out_time(m.muted_until)), v_now)
+  from unnest(v_cases) m;
+
+  return cardinality(v_cases);
 end
 $$;
 
@@ -294,5 +328,6 @@ $$;
 
 
 grant execute on function sv.alert_change(integer, uuid, integer, jsonb, text) to sv_api;
+grant execute on function sv.case_unmute(integer) to sv_worker;
 
 commit;

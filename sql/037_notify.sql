@@ -172,8 +172,9 @@ $$;
 
 -- What of a line of the timeline is news to a target that knows p_known; null:
 -- nothing.  A case of less than high severity waits (sv.notify_plan) before it
--- is told, but not one that a person reopened.
-create function sv.notify_news(p_known sv.notify_case, p_state jsonb, p_asks boolean, p_muted boolean)
+-- is told, but not one that a person reopened.  p_unmuted: by itself; who ends a
+-- mute knows the case.
+create function sv.notify_news(p_known sv.notify_case, p_state jsonb, p_asks boolean, p_muted boolean, p_unmuted boolean)
 returns text
 language sql immutable
 set search_path = pg_catalog, pg_temp
@@ -190,6 +191,7 @@ as $$
     when p_muted then null
     when t.proposed_closure <> p_known.proposed_closure then case when t.proposed_closure then 'proposed_closure' else 'asks' end
     when t.severity > p_known.severity then 'severity'
+    when p_unmuted and p_asks then 'unmuted'
   end
   from (select p_state ->> 'status' as status, (p_state ->> 'severity')::sv.severity as severity,
     (p_state ->> 'proposed_closure')::boolean as proposed_closure) t
@@ -266,7 +268,8 @@ declare
   v_asks   boolean := sv.notify_asks(p_event.state, p_severity, p_event.at);
   v_kind   text;
 begin
-  v_kind := sv.notify_news(v_known, p_event.state, v_asks, (p_event.state ->> 'muted_until')::timestamptz > p_event.at);
+  v_kind := sv.notify_news(v_known, p_event.state, v_asks, (p_event.state ->> 'muted_until')::timestamptz > p_event.at,
+    p_event.kind = 'unmuted' and p_event.actor is null);
 
   if v_kind is not null then
     perform sv.notify_write(p_target, p_event.n, v_kind, p_event.at, p_event.state);

@@ -7,13 +7,14 @@
 
 
 #define SVW_DAYS_AHEAD  "7"             /* partitions of scans */
-#define SVW_PARK_BATCH  100             /* events that wait for their packs, a transaction */
-#define SVW_PARK_PAUSE  20              /* ms: the counter goes first */
+#define SVW_BATCH       100             /* events that wait for their packs, cases: a transaction */
+#define SVW_BATCH_TEXT  "100"
+#define SVW_PAUSE       20              /* ms: the counter goes first */
 
 
 static void svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db);
 static int svw_housekeeping_sign(svw_conf_t *conf, svw_db_t *db);
-static int64_t svw_housekeeping_parked(svw_db_t *db);
+static int64_t svw_housekeeping_all(svw_db_t *db, const char *sql);
 static int64_t svw_housekeeping_call(svw_db_t *db, const char *sql, int n, const char *const *params);
 
 
@@ -41,7 +42,7 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 {
     int          failed;
     char         months[16], text[SVW_TEXT];
-    int64_t      made, days, heads, lots, parked, salts;
+    int64_t      made, days, heads, lots, parked, salts, cases;
     const char  *params[2];
 
     const char *const  ahead[] = { SVW_DAYS_AHEAD };
@@ -54,7 +55,8 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
     days = svw_housekeeping_call(db, "select sv.keep_days($1)", 1, ahead);
     heads = svw_housekeeping_sign(conf, db);
     lots = svw_reconcile(db);
-    parked = svw_housekeeping_parked(db);
+    parked = svw_housekeeping_all(db, "select sv.park_retry($1)");
+    cases = svw_housekeeping_all(db, "select sv.case_unmute($1)");
 
     failed = svw_keep(conf, db);
 
@@ -64,7 +66,7 @@ svw_housekeeping_round(svw_conf_t *conf, svw_db_t *db)
 
     snprintf(text, sizeof(text), "last round: %" PRId64 " partitions made, %" PRId64 " events that wait looked at%s",
              (made > 0 ? made : 0) + (days > 0 ? days : 0), parked,
-             made < 0 || days < 0 || heads < 0 || lots < 0 || parked < 0 || salts < 0 || failed > 0
+             made < 0 || days < 0 || heads < 0 || lots < 0 || parked < 0 || salts < 0 || cases < 0 || failed > 0
              ? "; a step failed, see the log" : "");
     params[0] = "housekeeping";
     params[1] = text;
@@ -96,29 +98,26 @@ svw_housekeeping_sign(svw_conf_t *conf, svw_db_t *db)
 }
 
 
-/* Events whose packs were not commissioned yet: those whose time has come. */
+/* What a function does a batch of, until there is no more; how many */
 static int64_t
-svw_housekeeping_parked(svw_db_t *db)
+svw_housekeeping_all(svw_db_t *db, const char *sql)
 {
-    char         limit[16];
-    int64_t      n, all;
-    const char  *params[1];
+    int64_t  n, all;
 
-    snprintf(limit, sizeof(limit), "%d", SVW_PARK_BATCH);
-    params[0] = limit;
+    const char *const  batch[] = { SVW_BATCH_TEXT };
 
     for (all = 0; !svw_stopping(); all += n) {
-        n = svw_housekeeping_call(db, "select sv.park_retry($1)", 1, params);
+        n = svw_housekeeping_call(db, sql, 1, batch);
 
         if (n < 0) {
             return n;
         }
 
-        if (n < SVW_PARK_BATCH) {
+        if (n < SVW_BATCH) {
             return all + n;
         }
 
-        svw_pause(SVW_PARK_PAUSE);
+        svw_pause(SVW_PAUSE);
     }
 
     return all;
