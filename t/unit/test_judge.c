@@ -32,9 +32,11 @@ day(svw_judge_t *judge, int64_t n, unsigned scans, test_dice_t *dice)
         scan.time_ms = TEST_START + n * 86400000 + (int64_t) i * 86400000 / scans;
         scan.gtin = TEST_GTIN;
         scan.lat = scan.lon = scan.accuracy_km = NAN;
-        scan.reason = test_roll(dice, 20) == 0 ? SV_REASON_SERIAL_UNKNOWN : test_roll(dice, 20) == 0 ? SV_REASON_ALREADY_SUPPLIED : SV_REASON_OK;
+        scan.reason = test_roll(dice, 20) == 0 ? SV_REASON_SERIAL_UNKNOWN
+                      : test_roll(dice, 20) == 0 ? SV_REASON_ALREADY_SUPPLIED : SV_REASON_OK;
         scan.operation = test_roll(dice, 2) == 0 ? SVW_OP_SUPPLY : SVW_OP_VERIFY;
-        scan.serial = (sv_span_t) {(uint8_t *) serial, (size_t) snprintf(serial, sizeof(serial), "S%u%u", test_roll(dice, 90000), test_roll(dice, 9))};
+        snprintf(serial, sizeof(serial), "S%u%u", test_roll(dice, 90000), test_roll(dice, 9));
+        scan.serial = test_span(serial);
         scan.lot = (sv_span_t) {(uint8_t *) lot, (size_t) snprintf(lot, sizeof(lot), "L%lld", (long long) n + test_roll(dice, 3))};
 
         if (test_roll(dice, 4) == 0) {
@@ -118,7 +120,7 @@ test_forgotten(void **state)
 static void
 test_waits(void **state)
 {
-    char      session[16];
+    char       session[16];
     judged_t  *j;
     unsigned   i;
 
