@@ -122,6 +122,7 @@ create table sv.case (
   close_reason      text,
   close_note        text,
   merged_into       uuid,
+  sessions          boolean         not null default true,   -- findings may hold tokens of consumers
   primary key (gtin, case_id)
 );
 

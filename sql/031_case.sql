@@ -184,7 +184,7 @@ begin
   update sv.case c
   set rule = p_rule, severity = p_severity, proposed_closure = p_weight <> 'asks', cause = p_cause, lot = p_lot, countries = p_countries,
     serials = n.serials, actors = n.actors, scans = n.scans,
-    first_at = to_timestamp(p_first / 1000.0), last_at = to_timestamp(p_last / 1000.0),
+    first_at = to_timestamp(p_first / 1000.0), last_at = to_timestamp(p_last / 1000.0), sessions = true,
     status = case when v_reopens then 'reopened' else c.status end,
     close_reason = case when not v_reopens then c.close_reason end,
     close_note = case when not v_reopens then c.close_note end,

@@ -27,8 +27,8 @@ create index case_lot on sv.case (lot) where lot is not null;
 create index case_finding_rule on sv.case_finding (rule, gtin, case_id);
 create index case_finding_lot on sv.case_finding (lot) where lot is not null;
 
--- Of actors those that may be asked for: sites, by GLN.  The tokens of consumers
--- are too many and too short-lived for an index.
+-- Of actors those that may be asked for: sites, by GLN (tokens have 16 characters).  Consumers
+-- are too many, and known for too short a time, for an index.
 create function sv.case_sites(p_actors text[])
 returns text[]
 language sql immutable

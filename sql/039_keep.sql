@@ -44,6 +44,7 @@ create index quarantine_decided on sv.quarantine (done_at) where state <> 'waiti
 create index capture_done on sv.capture (finished_at) where state = 'done';
 create index load_loading on sv.load (updated_at) where state = 'loading';
 create index case_ended on sv.case (changed_at) where status in ('closed', 'merged');
+create index case_sessions on sv.case (last_at) where sessions and status in ('closed', 'merged');
 
 
 -- The partitions of a table by day or month, the detached ones too.
@@ -211,6 +212,39 @@ begin
   from sv.keep_parts('scan') k
     left join sv.keep_page g on g.part = k.part and g.done
   where k.attached and g.part is null;
+end
+$$;
+
+
+-- Likewise in findings of cases that ended: how many consumers there were stays.
+-- p_before is behind what the judge looks at, so it compares nothing with them.  sv_worker.
+create function sv.keep_case_sessions(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_cases  sv.case[] := array(
+    select c
+    from sv.case c
+    where c.sessions and c.status in ('closed', 'merged') and c.last_at < p_before
+    order by c.last_at
+    limit p_limit
+    for update skip locked);
+begin
+  update sv.case_finding f
+  set actors = sv.case_sites(f.actors) || array(select '#' || i from generate_series(1, cardinality(f.actors) - cardinality(sv.case_sites(f.actors))) i)
+  from unnest(v_cases) c
+  where f.gtin = c.gtin and f.case_id = c.case_id and cardinality(f.actors) > cardinality(sv.case_sites(f.actors));
+  get diagnostics rows = row_count;
+
+  update sv.case c
+  set sessions = false
+  from unnest(v_cases) o
+  where c.gtin = o.gtin and c.case_id = o.case_id;
+
+  parts := 0;
+  more := cardinality(v_cases) = p_limit;
+  oldest := (select min(c.last_at) from sv.case c where c.sessions and c.status in ('closed', 'merged'));
 end
 $$;
 
@@ -466,6 +500,7 @@ grant execute on function
   sv.keep_scans(timestamptz, integer),
   sv.keep_findings(timestamptz, integer),
   sv.keep_sessions(timestamptz, integer),
+  sv.keep_case_sessions(timestamptz, integer),
   sv.keep_keys(timestamptz, integer),
   sv.keep_pending(timestamptz, integer),
   sv.keep_stages(timestamptz, integer),

@@ -94,12 +94,12 @@ subtest 'partitions ahead' => sub {
     ok(there($sv->sql(q{select 'audit_' || to_char(now() at time zone 'UTC' + interval '2 months', 'YYYYMM')})), 'months, as before');
     round();
     is($sv->sql('select count(*) from sv.keep_parts(?)', 'scan'), 9, 'no more than these');
-    is_deeply([sort keys %{decode_json(($sv->command('status', '--json'))[1])->{keep}}], [qw(cache_writes captures cases findings gateways idempotency load_errors
+    is_deeply([sort keys %{decode_json(($sv->command('status', '--json'))[1])->{keep}}], [qw(cache_writes captures case_sessions cases findings gateways idempotency load_errors
         loads notifications quarantine receivers scans sessions stages)], 'status knows every job');
 };
 
 subtest 'history of scans' => sub {
-    for my $days (1200, 401, 400, 399, 60, 31, 30, 29) {
+    for my $days (1200, 401, 400, 399, 60, 41, 40, 39) {
         make_day($days);
         scan($days, $_) for 0, 1;
     }
@@ -109,7 +109,7 @@ subtest 'history of scans' => sub {
     my @gone = map { day_part($_) } 1200, 900, 401;
     wait_for { !grep { there($_) } @gone } 'old partitions to go', 30;
     round();
-    is_deeply([days_of()], [400, 400, 399, 399, 60, 60, 31, 31, 30, 30, 29, 29, 0], 'what is 400 days old or less stays');
+    is_deeply([days_of()], [400, 400, 399, 399, 60, 60, 41, 41, 40, 40, 39, 39, 0], 'what is 400 days old or less stays');
     is_deeply([map { job('scans')->{$_} } qw(parts_all failed)], [3, undef], 'figures');
     is($sv->sql(q{select oldest = (date_trunc('day', now()) - interval '400 days') from sv.keep_job where job = 'scans'}), 1, 'the oldest that is kept');
     like(($sv->command('status'))[1], qr/^scans +\d+ rows and 3 partitions went; the oldest: \d{4}-/m, 'status in words');
@@ -125,15 +125,15 @@ subtest 'consumers become unknown' => sub {
     round();
     my $rows = $sv->dbh->selectall_arrayref(q{select extract(day from date_trunc('day', now()) - date_trunc('day', at))::integer, session, lat, lon, accuracy_km, country
         from sv.scan where location_id is null order by at});
-    is_deeply([map { $_->[1] // '-' } grep { $_->[0] > 30 } @{$rows}], [('-') x 4], 'tokens are gone');
-    is(scalar(grep { $_->[0] > 30 && grep { defined } @{$_}[2 .. 4] } @{$rows}), 0, 'cells are gone');
+    is_deeply([map { $_->[1] // '-' } grep { $_->[0] > 40 } @{$rows}], [('-') x 4], 'tokens are gone');
+    is(scalar(grep { $_->[0] > 40 && grep { defined } @{$_}[2 .. 4] } @{$rows}), 0, 'cells are gone');
     is_deeply([map { $_->[5] } @{$rows}], [('IT') x @{$rows}], 'countries stay');
-    is_deeply([map { "$_->[1] $_->[2] $_->[4]" } grep { $_->[0] <= 30 } @{$rows}], [('token 45.5 20') x 3], 'nobody is forgotten sooner');
+    is_deeply([map { "$_->[1] $_->[2] $_->[4]" } grep { $_->[0] <= 40 } @{$rows}], [('token 45.5 20') x 3], 'nobody is forgotten sooner');
 
     scan(60, 1);
     # as if it were on a page that was not there before
     $sv->sql('update sv.keep_page set last = last - 1 where part = ?', day_part(60));
-    wait_for { !$sv->sql('select count(*) from sv.scan where session is not null and at < now() - ?::interval', '40 days') } 'one that came late';
+    wait_for { !$sv->sql('select count(*) from sv.scan where session is not null and at < now() - ?::interval', '50 days') } 'one that came late';
     pass('what comes later is found, too');
     $sv->stop('worker');
 };

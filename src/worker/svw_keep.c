@@ -1,4 +1,4 @@
-#include "svw.h"
+#include "svw_param_db.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -10,7 +10,8 @@
 #define SVW_KEEP_PENDING  300           /* s beyond the life of a cache entry */
 #define SVW_KEEP_DAY      86400
 
-typedef enum { SVW_KEEP_MS, SVW_KEEP_DAYS, SVW_KEEP_FIXED } svw_keep_unit_t;
+/* scans: days, but not fewer than the judge looks back when it is built anew */
+typedef enum { SVW_KEEP_MS, SVW_KEEP_DAYS, SVW_KEEP_SCANS, SVW_KEEP_FIXED } svw_keep_unit_t;
 
 typedef struct {
     const char       *name;
@@ -28,8 +29,9 @@ typedef struct {
 } svw_keep_done_t;
 
 
-static int svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job);
-static int64_t svw_keep_age(const svw_conf_t *conf, const svw_keep_job_t *job);
+static int svw_keep_window(svw_db_t *db, int64_t *window);
+static int svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job, int64_t window);
+static int64_t svw_keep_age(const svw_conf_t *conf, const svw_keep_job_t *job, int64_t window);
 static int svw_keep_step(svw_db_t *db, const svw_keep_job_t *job, const char *const *params, svw_keep_done_t *done);
 
 
@@ -42,8 +44,9 @@ static const svw_keep_job_t  svw_keep_jobs[] = {
     SVW_KEEP("stages", "keep_stages", work_keep, SVW_KEEP_DAYS, 0, "1"),
     SVW_KEEP("idempotency", "keep_keys", idempotency_keep, SVW_KEEP_MS, 0, "1000"),
     SVW_KEEP("cache_writes", "keep_pending", cache_ttl, SVW_KEEP_MS, SVW_KEEP_PENDING, "1000"),
-    SVW_KEEP("sessions", "keep_sessions", session_keep, SVW_KEEP_DAYS, 0, "64"),
-    SVW_KEEP("scans", "keep_scans", scan_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("sessions", "keep_sessions", session_keep, SVW_KEEP_SCANS, 0, "64"),
+    SVW_KEEP("case_sessions", "keep_case_sessions", session_keep, SVW_KEEP_SCANS, 0, "20"),
+    SVW_KEEP("scans", "keep_scans", scan_keep, SVW_KEEP_SCANS, 0, "1000"),
     SVW_KEEP("findings", "keep_findings", finding_keep, SVW_KEEP_DAYS, 0, "1000"),
     SVW_KEEP("cases", "keep_cases", case_keep, SVW_KEEP_DAYS, 0, "20"),
     SVW_KEEP("loads", "keep_loads", work_keep, SVW_KEEP_FIXED, 7 * SVW_KEEP_DAY, "100"),
@@ -60,25 +63,51 @@ static const svw_keep_job_t  svw_keep_jobs[] = {
 int
 svw_keep(const svw_conf_t *conf, svw_db_t *db)
 {
-    int     failed;
-    size_t  i;
+    int      failed;
+    size_t   i;
+    int64_t  window;
 
     failed = 0;
+
+    if (svw_keep_window(db, &window) != 0) {
+        return 1;
+    }
 
     for (i = 0; i < sizeof(svw_keep_jobs) / sizeof(svw_keep_jobs[0]) && !svw_stopping(); i++) {
         if (db->pg == NULL || PQstatus(db->pg) != CONNECTION_OK) {
             return failed + 1;
         }
 
-        failed += svw_keep_job(conf, db, &svw_keep_jobs[i]) != 0;
+        failed += svw_keep_job(conf, db, &svw_keep_jobs[i], window) != 0;
     }
 
     return failed;
 }
 
 
+/*
+ * How far back the judge reads when it is built anew, and a day for clocks that
+ * differ.  Were scans or who made them gone by then, it would say less of a case
+ * than it had said.
+ */
 static int
-svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job)
+svw_keep_window(svw_db_t *db, int64_t *window)
+{
+    svw_params_t  params;
+
+    if (db->pg == NULL || PQstatus(db->pg) != CONNECTION_OK || svw_param_db_read(db, &params) != 0) {
+        svw_log(SVW_LOG_ERROR, "parameters of the rules: %s", db->error);
+        return -1;
+    }
+
+    *window = (svw_param_ms(&params, SVW_P_EVIDENCE_WINDOW) + svw_param_ms(&params, SVW_P_EVIDENCE_SETTLE)) / 1000 + SVW_KEEP_DAY;
+
+    return 0;
+}
+
+
+static int
+svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job, int64_t window)
 {
     int               rc;
     char              age[24], took[24], rows[24], parts[24];
@@ -86,7 +115,7 @@ svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job)
     const char       *params[7];
     svw_keep_done_t   done;
 
-    snprintf(age, sizeof(age), "%" PRId64, svw_keep_age(conf, job));
+    snprintf(age, sizeof(age), "%" PRId64, svw_keep_age(conf, job, window));
     params[0] = age;
     params[1] = job->limit;
 
@@ -122,8 +151,9 @@ svw_keep_job(const svw_conf_t *conf, svw_db_t *db, const svw_keep_job_t *job)
 
 /* s */
 static int64_t
-svw_keep_age(const svw_conf_t *conf, const svw_keep_job_t *job)
+svw_keep_age(const svw_conf_t *conf, const svw_keep_job_t *job, int64_t window)
 {
+    int64_t   age;
     unsigned  setting;
 
     memcpy(&setting, (const char *) conf + job->setting, sizeof(setting));
@@ -135,6 +165,10 @@ svw_keep_age(const svw_conf_t *conf, const svw_keep_job_t *job)
 
     case SVW_KEEP_DAYS:
         return (int64_t) setting * SVW_KEEP_DAY + job->more;
+
+    case SVW_KEEP_SCANS:
+        age = (int64_t) setting * SVW_KEEP_DAY + job->more;
+        return age > window ? age : window;
 
     default:
         return job->more;
