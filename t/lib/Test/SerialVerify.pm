@@ -34,6 +34,7 @@ use Time::HiRes qw(time sleep);
 use Test::SerialVerify::Fault;
 use Test::SerialVerify::HTTP;
 use Test::SerialVerify::Process;
+use Test::SerialVerify::Report;
 use Test::SerialVerify::Seed;
 
 our @ISA = ('Test::SerialVerify::Seed', 'Test::SerialVerify::Fault');
@@ -62,8 +63,8 @@ sub new {
     $self->give($base);
     push @open, $self;
 
-    # whatever a test waits for: not for ever, and not by a handler, which a call into libpq would hold up
-    alarm($option{timeout} // ($ENV{SV_TEST_ALL} ? 3600 : 300));
+    Test::SerialVerify::Report::watch(sub { glob "$base/*/error.log" });
+    Test::SerialVerify::Report::limit_time($option{timeout} // ($ENV{SV_TEST_ALL} ? 3600 : 900), sub { $self->abandon });
 
     return $self;
 }
@@ -879,6 +880,22 @@ sub stop_all {
 }
 
 
+# At once: without a word to libpq, which may be what hangs.
+sub abandon {
+    my ($self) = @_;
+
+    $_->stop(timeout => 5) for values %{$self->{server}};
+    kill_children();
+    remove_tree($self->{base}) if !$ENV{SV_KEEP};
+
+    return;
+}
+
+
+# What the test itself forked: it would hold the pipe open whose end prove waits for.
+sub kill_children { return kill 'KILL', Test::SerialVerify::Process::children({pid => $$}) }
+
+
 sub done_testing {
     my ($self) = @_;
 
@@ -899,7 +916,9 @@ END {
     my $status = $?;
 
     for my $self (grep { $_->{owner} == $$ } @open) {
+        Test::SerialVerify::Report::tell_logs('the end') if !$self->{done};
         $self->stop_all;
+        kill_children();
 
         if (!$self->{done}) {
             Test::More::diag($_) for $self->complaints;

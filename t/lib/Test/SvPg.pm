@@ -20,6 +20,8 @@ use File::Temp qw(tempdir);
 use POSIX ();
 use Time::HiRes qw(sleep);
 
+use Test::SerialVerify::Report;
+
 my $root = abs_path(dirname(__FILE__) . '/../../..');
 my $serial = 0;
 
@@ -33,6 +35,9 @@ sub new {
     if ($self->{user}) {
         chown $self->{user}[0], $self->{user}[1], $dir or croak "chown $dir: $!";
     }
+
+    Test::SerialVerify::Report::watch(sub { "$dir/log" });
+    Test::SerialVerify::Report::limit_time(900, sub { $self->stop });
 
     $self->run($self->{bin} . '/initdb', '-D', "$dir/data", '-U', 'postgres', '--auth=trust', '--no-sync',
         '--encoding=UTF8', '--locale=C.UTF-8');
@@ -243,11 +248,11 @@ sub lines_of {
 }
 
 
-# Waits until SQL says true, ten seconds at most.
+# Waits until SQL says true, a minute at most.
 sub wait_for {
     my ($self, $dbh, $sql, @value) = @_;
 
-    for (1 .. 1000) {
+    for (1 .. 6000) {
         my ($ok) = $dbh->selectrow_array($sql, undef, @value);
 
         return 1 if $ok;

@@ -131,17 +131,17 @@ sub static_delay {
 
     my $best;
 
-    for (1 .. $option{rounds} // 4) {
+    for (1 .. $option{rounds} // 10) {
         my $worst = 0;
 
         $option{before}->() if $option{before};
 
         for (1 .. $option{requests} // 60) {
             my $start  = time;
-            my $answer = $self->get('/static', timeout => 10, nginx => $option{nginx});
+            my $answer = $self->get('/static', timeout => 30, nginx => $option{nginx});
             my $took   = time - $start;
 
-            $took  = 10 if $answer->{status} != 200;
+            $took  = 30 if $answer->{status} != 200;
             $worst = $took if $took > $worst;
         }
 
