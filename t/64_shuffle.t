@@ -77,9 +77,12 @@ sub findings {
         wait_for { $sv->redis->xlen('sv:scans') == 0 } 'the stream' if rand() < 0.3;
     }
 
-    # markets and locations are looked at every second, and what has many scans is looked at last when it is quiet
-    my $mark = sub { return $sv->sql(q{select coalesce(max(n), 0) || ' ' || extract(epoch from clock_timestamp() - coalesce(max(at), '-infinity')) from sv.case_event}) };
-    wait_for { $sv->redis->xlen('sv:scans') == 0 && (split / /, $mark->())[1] > 4 } 'the judge to be at rest', 60;
+    # Markets and locations are looked at every second, and what has many scans is looked at last, three seconds
+    # later: a judge that tells how it stands has done so since the last scan and the last case.
+    wait_for { $sv->redis->xlen('sv:scans') == 0 } 'the stream';
+    my $mark = $sv->sql('select clock_timestamp()');
+    wait_for { $sv->sql(q{select j.told_at > greatest(?::timestamptz, (select max(e.at) from sv.case_event e)) + interval '4 seconds' from sv.judge j}, $mark) }
+        'the judge to be at rest', 120;
 
     my $found = $sv->dbh->selectcol_arrayref(q{
         select concat_ws(' ', f.finding_id, f.rule, f.severity, f.weight, f.cause, f.lot, f.serials, f.actors,

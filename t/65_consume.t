@@ -257,11 +257,11 @@ subtest 'all the way from the counter' => sub {
     my %lot      = (lot => 'LOTN', expiry => '301231');
 
     $sv->pack_row($gtin, 'N1', lot => 'LOTN');
-    $sv->start_nginx;
+    $sv->start_nginx(verify => {deadline => '8s'});
 
     my $link = $sv->link_to($gtin, 'N1', %lot);
     is($sv->get($link, key => $pharmacy[0]{key})->{json}{reason}, 'ok', 'a verify');
-    wait_for { $sv->sql(q{select count(*) from sv.scan where serial = 'N1' and operation = 'verify' and location_id = ?}, $pharmacy[0]{id}) } 'it in history', 10;
+    wait_for { $sv->sql(q{select count(*) from sv.scan where serial = 'N1' and operation = 'verify' and location_id = ?}, $pharmacy[0]{id}) } 'it in history';
 
     is($sv->post($link, '{"operation":"supply"}', key => $_->[0]{key}, idempotency => "n$_->[1]")->{status}, $_->[1], 'a supply')
         for [$pharmacy[0], 200], [$pharmacy[1], 409];
@@ -279,7 +279,9 @@ subtest 'status' => sub {
     $gone->send({serial => 'L8', location => $site[0]});
     idle();
 
-    my $status = JSON::PP::decode_json($sv->sql('select sv.worker_status()'));
+    # how many blocks wait it tells every few seconds
+    my $status;
+    wait_for { $status = JSON::PP::decode_json($sv->sql('select sv.worker_status()')); !grep { $_ } values %{$status->{judge}{streams}} } 'the judge to tell again';
     is_deeply($status->{judge}{missing}, [{gateway => 'gone', boot => 5, events => 7, last_at => $status->{judge}{missing}[0]{last_at}}], 'what has not come');
     is_deeply([values %{$status->{judge}{streams}}], [0], 'what waits in the stream');
     is($status->{judge}{behind}, 0, 'in the chain');

@@ -105,7 +105,7 @@ subtest 'very many scans' => sub {
     judge(found($id, [1 .. 200_001]));
     my $took = time - $began;
 
-    cmp_ok($took, '<', 20, sprintf 'another scan of 200,000: %.1f s', $took);
+    cmp_ok($took, '<', 120, sprintf 'another scan of 200,000: %.1f s', $took);
     is($sv->sql('select scans from sv.case where case_id = ?', $id), 200_001, 'all are counted');
 };
 

@@ -77,7 +77,7 @@ sub settled {
                 && $sv->sql(q{select count(distinct s) = ? from (select unnest(f.serials) s from sv.case_finding f join sv.case c using (gtin, case_id)
                     where f.rule = 'supply_of_inactive' and not f.withdrawn) x}, scalar @clones);
         };
-    } 'all to be judged', 60;
+    } 'all to be judged', 180;
 
     return;
 }
@@ -170,6 +170,12 @@ subtest 'the lease of one that hangs' => sub {
     turn();
     settled();
 
+    # of the two the one that does not hang goes on; those that were killed wrote to the same logs
+    my %says;
+    my $tell = sub { my ($name) = @_; my $pid = consumer($name) // 0; return ($sv->log_of($name) =~ /consume\[$pid\]: (judges|another worker judges)$/mg)[-1] // '' };
+    wait_for { %says = map { ($tell->($_) => $_) } qw(worker second); $says{judges} && $says{'another worker judges'} } 'both to say who judges';
+    my ($hung, $other) = @says{'judges', 'another worker judges'};
+
     my $first = $sv->sql('select a.pid from sv.judge j join pg_stat_activity a on a.pid = j.pid');
     my $hold  = $sv->new_dbh;
     $hold->begin_work;
@@ -181,11 +187,8 @@ subtest 'the lease of one that hangs' => sub {
     $hold->rollback;
     wait_for { $sv->sql(q{select count(*) from pg_stat_activity where pid = ? and state = 'idle in transaction'}, $first) } 'its transaction to stay open';
 
-    # of the two the one that does not hang goes on
-    my ($hung) = grep { (($sv->log_of($_) =~ /consume\[\d+\]: (judges|another worker judges)$/mg)[-1] // '') eq 'judges' } qw(worker second);
-    my $other = $hung eq 'worker' ? 'second' : 'worker';
     $sv->resume($other);
-    wait_for { ($sv->sql('select pid from sv.judge') // 0) != $first } 'the other to take the lease', 40;
+    wait_for { ($sv->sql('select pid from sv.judge') // 0) != $first } 'the other to take the lease', 120;
     $sv->resume($hung);
     turn();
     whole('taken over');
@@ -199,8 +202,9 @@ subtest 'Redis is away, comes back, loses all' => sub {
     turn();
     whole('killed and back');
 
-    # the workers stand still: what is in the stream now is lost with it
+    # the workers stand still: what is in the stream now is lost with it, but for an answer to what they asked before
     $sv->pause($_) for qw(worker second);
+    $sv->redis->ping for 1 .. 2;
     my $before = $gateway->{sequence};
     turn(30);
     my $lost = $gateway->{sequence} - $before;
