@@ -66,6 +66,7 @@ create table sv.judge (
   chain_n  bigint       not null default 0,               -- operations are judged up to this row of the audit chain
   scan_n   bigint       not null default 0,               -- the last n of sv.scan
   case_n   bigint       not null default 0,               -- the last number of a case
+  refused_n  bigint     not null default 0,               -- the last number of sv.refused
   streams  jsonb        not null default '{}',            -- what waits in each Redis: blocks; null: it cannot be reached
   told_at  timestamptz                                    -- when the holder said so
 );
@@ -83,6 +84,33 @@ create table sv.scan_source (
   received  bigint       not null,
   primary key (gateway, boot)
 );
+
+
+-- What PostgreSQL refuses for what is in it, or what cannot be read, is put aside,
+-- so that what comes behind it is judged; it can be judged again.
+--
+--   event  of a gateway         lines  of a block that are no events
+--   chain  a row of the audit chain: an operation, a load or a recall; its place is seq
+--   case   that could not be written
+create table sv.refused (
+  n         bigint       not null primary key,            -- counted in sv.judge
+  key       text         collate "C" not null unique,     -- what it is: the same again is no other row
+  kind      text         not null check (kind in ('event', 'lines', 'chain', 'case')),
+  gateway   text         collate "C",
+  boot      bigint,
+  seq       bigint,
+  case_id   uuid,
+  content   bytea,                                        -- lines as they came
+  lines     integer,
+  code      text         not null,                        -- SQLSTATE; '': cannot be read
+  reason    text         not null,
+  at        timestamptz  not null,
+  tried_at  timestamptz  not null,
+  tries     integer      not null default 1,
+  again     boolean      not null default false           -- somebody wants it judged again
+);
+
+create index refused_again on sv.refused (n) where again;
 
 
 -- What was changed of the rules' parameters; what is not here has its default

@@ -74,8 +74,9 @@ $$;
 -- The lease, taken or renewed: free is one that ended, or whose holder's backend
 -- is gone.  Not while the holder is in a transaction of its own.  kept: nobody else
 -- had it since this holder took it first.  waits: there is something to judge in
--- the chain or among the feeds' findings.  sv_worker.
-create function sv.judge_take(p_holder uuid, p_lease_ms integer, out held boolean, out kept boolean, out waits boolean)
+-- the chain or among the feeds' findings.  again: what was put aside is to be judged
+-- once more.  sv_worker.
+create function sv.judge_take(p_holder uuid, p_lease_ms integer, out held boolean, out kept boolean, out waits boolean, out again boolean)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -89,6 +90,7 @@ begin
     and v_judge.until > v_now + make_interval(secs => p_lease_ms / 2000.0);
   kept := v_judge.holder is not distinct from p_holder;
   waits := false;
+  again := false;
 
   -- idle it is asked for ten times a second, and written every now and then
   if held is not true then
@@ -107,6 +109,7 @@ begin
     set holder = p_holder, pid = pg_backend_pid(), until = v_now + make_interval(secs => p_lease_ms / 1000.0);
   end if;
 
+  again := exists (select from sv.refused r where r.again);
   waits := (select h.n from sv.audit_head h) > v_judge.chain_n
     or exists (select from sv.finding f where f.judged < case when sv.finding_settled(f.detail) then 2 else 1 end);
 end
@@ -274,8 +277,9 @@ $$;
 
 -- What the audit chain has behind the judge's place: operations go into history;
 -- a row for each of them and for each load of a lot and each recall, in the order
--- of the chain.  Not more than p_limit rows of the chain.  sv_worker.
-create function sv.judge_chain(p_holder uuid, p_limit integer)
+-- of the chain.  Not more than p_limit rows of the chain.  p_refused: of one that was
+-- put aside instead, by its number in sv.refused; nothing if it is in history.  sv_worker.
+create function sv.judge_chain(p_holder uuid, p_limit integer, p_refused bigint default null)
 returns table (
   n            bigint,                                    -- of sv.scan; null: not an operation
   kind         text,
@@ -306,7 +310,8 @@ as $$
 #variable_conflict use_column
 declare
   v_judge  sv.judge;
-  v_last   bigint;
+  v_first  bigint;                                        -- behind this one ..
+  v_last   bigint;                                        -- .. up to this one
 begin
   select j.* into v_judge from sv.judge j where j.holder = p_holder;
 
@@ -314,9 +319,14 @@ begin
     raise exception using errcode = '55000', message = 'another worker judges now';
   end if;
 
-  v_last := least((select h.n from sv.audit_head h), v_judge.chain_n + p_limit);
+  if p_refused is null then
+    v_first := v_judge.chain_n;
+    v_last := least((select h.n from sv.audit_head h), v_judge.chain_n + p_limit);
+  else
+    select r.seq - 1, r.seq into v_first, v_last from sv.refused r where r.n = p_refused and r.kind = 'chain';
+  end if;
 
-  if v_last = v_judge.chain_n then
+  if v_last is null or v_last = v_first then
     return;
   end if;
 
@@ -326,8 +336,10 @@ begin
     select c.n as place, a.*, case when a.reason <> 'occurred_at_invalid' then a.occurred_at end as happened_at
     from sv.audit_chain c
       join sv.audit a on a.gtin = c.gtin and a.at = c.at and a.audit_id = c.audit_id
-    where c.n > v_judge.chain_n and c.n <= v_last
+    where c.n > v_first and c.n <= v_last
       and (a.kind = 'operation' or a.kind = 'recall' or a.kind = 'load' and a.operation = 'commission')
+      and (p_refused is null or not exists (select from sv.scan x
+        where x.gtin = c.gtin and x.at = c.at and x.gateway = '' and x.boot = 0 and x.seq = c.n))
   ), met as materialized (
     select t.*, k.pack_lot, k.pack_expiry, k.pack_at, k.before_id,
       case when t.kind = 'operation'
@@ -347,7 +359,8 @@ begin
     where m.kind = 'operation'
   ), moved as (
     update sv.judge j
-    set chain_n = v_last, scan_n = v_judge.scan_n + (select count(*) from met m where m.kind = 'operation')
+    set chain_n = case when p_refused is null then v_last else j.chain_n end,
+      scan_n = v_judge.scan_n + (select count(*) from met m where m.kind = 'operation')
     where j.holder = p_holder
   )
   select m.scan_n, m.kind, m.operation, m.of, m.gtin, sv.ms(m.at), sv.ms(m.happened_at), m.serial, m.lot,
@@ -375,7 +388,7 @@ grant execute on function
   sv.judge_begin(uuid, integer),
   sv.judge_session(),
   sv.judge_scans(uuid),
-  sv.judge_chain(uuid, integer),
+  sv.judge_chain(uuid, integer, bigint),
   sv.judge_tell(uuid, jsonb)
 to sv_worker;
 

@@ -481,6 +481,24 @@ end
 $$;
 
 
+-- What was put aside and nobody wanted to be judged again: tokens of consumers are in it.
+-- sv_worker.
+create function sv.keep_refused(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from sv.refused r
+  where r.n = any (array(select x.n from sv.refused x where x.at < p_before order by x.n limit p_limit for update skip locked));
+  get diagnostics rows = row_count;
+
+  parts := 0;
+  more := keep_refused.rows = p_limit;
+  oldest := (select min(r.at) from sv.refused r);
+end
+$$;
+
+
 -- What a job did.  sv_worker.
 create function sv.keep_note(p_job text, p_took_ms bigint, p_rows bigint, p_parts bigint, p_before timestamptz, p_oldest timestamptz, p_failed text)
 returns void
@@ -512,6 +530,7 @@ grant execute on function
   sv.keep_told(timestamptz, integer),
   sv.keep_targets(timestamptz, integer),
   sv.keep_sources(timestamptz, integer),
+  sv.keep_refused(timestamptz, integer),
   sv.keep_note(text, bigint, bigint, bigint, timestamptz, timestamptz, text)
 to sv_worker;
 

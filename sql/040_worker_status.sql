@@ -35,6 +35,7 @@ $$;
 --   scans       in history, ever                     behind     rows of the audit chain that wait; behind_s: the first of them, since when
 --   streams     blocks that wait in each Redis       missing    of events that gateways numbered in the last day, those that have not come
 --   cases       that are not closed, by status       asking     those of them that ask for a person
+--   refused     what was put aside, by kind
 create function sv.judge_state()
 returns jsonb
 language sql stable
@@ -45,6 +46,7 @@ as $$
     'behind', h.n - j.chain_n,
     'behind_s', (select extract(epoch from transaction_timestamp() - c.at)::numeric(12, 1) from sv.audit_chain c where c.n = j.chain_n + 1),
     'streams', j.streams,
+    'refused', coalesce((select jsonb_object_agg(r.kind, r.n) from (select x.kind, count(*) as n from sv.refused x group by x.kind) r), '{}'),
     'told_at', j.told_at,
     'missing', coalesce((select jsonb_agg(jsonb_build_object('gateway', o.gateway, 'boot', o.boot, 'events', o.missing, 'last_at', o.last_at)
         order by o.missing desc, o.gateway, o.boot)
@@ -90,8 +92,14 @@ as $$
     where r.value <> 'null' and r.value::text::bigint > 5000
 
     union all
-    select 5, format('%s of the gateway %s in the last day: lost with a process or a Redis, or still in its spool',
-      sv.counted(sum((m ->> 'events')::bigint)::bigint, 'scan event has not come', 'scan events have not come'), m ->> 'gateway')
+    select 5, format('%s put aside (%s): serial-verify-worker refused', sv.counted(sum(r.value::bigint)::bigint, 'thing that cannot be judged is',
+      'things that cannot be judged are'), string_agg(format('%s %s', r.key, r.value), ', ' order by r.key))
+    from jsonb_each_text(p -> 'refused') r
+    having count(*) > 0
+
+    union all
+    select 6, format('%s of the gateway %s in the last day: lost with a process or a Redis, or still in its spool',
+      sv.counted(least(sum((m ->> 'events')::numeric), 9223372036854775807)::bigint, 'scan event has not come', 'scan events have not come'), m ->> 'gateway')
     from jsonb_array_elements(p -> 'missing') m
     group by m ->> 'gateway'
   ) t

@@ -82,7 +82,7 @@ subtest 'without a command, and help' => sub {
     my ($list) = works(qr/^usage: /, '--help') =~ /^commands, each with --help:\n(.*?)\n\n/ms;
     my %listed = map { $_ => 1 } $list =~ /^  ([a-z-]+)/mg;
     my %known  = map { $_ => 1 } qw(run load-file load key recall lift-recall withdraw lift-withdrawal
-        export serials lot audit quarantine swap-commission findings cases replay rules status);
+        export serials lot audit quarantine swap-commission findings cases refused replay rules status);
 
     is_deeply(\%listed, \%known, 'every command is in the list');
     works(qr/^usage: .*\b$_\b/, $_, '--help') for sort keys %listed;

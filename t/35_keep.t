@@ -95,7 +95,7 @@ subtest 'partitions ahead' => sub {
     round();
     is($sv->sql('select count(*) from sv.keep_parts(?)', 'scan'), 9, 'no more than these');
     is_deeply([sort keys %{decode_json(($sv->command('status', '--json'))[1])->{keep}}], [qw(cache_writes captures case_sessions cases findings gateways idempotency load_errors
-        loads notifications quarantine receivers scans sessions stages)], 'status knows every job');
+        loads notifications quarantine receivers refused scans sessions stages)], 'status knows every job');
 };
 
 subtest 'history of scans' => sub {
@@ -243,6 +243,7 @@ subtest 'what else goes' => sub {
         from generate_series(1, 4) i}, $gtin);
     $sv->sql(q{insert into sv.case_event (n, gtin, case_id, at, kind, state) select number, gtin, case_id, now(), 'opened', to_jsonb(c) from sv.case c});
     $sv->sql(q{insert into sv.scan_source (gateway, boot, first_at, last_at, last_seq, received) select 'g', i, now(), now() - make_interval(days => i) + interval '1 hour', 1, 1 from generate_series(399, 402) i});
+    $sv->sql(q{insert into sv.refused (n, key, kind, code, reason, at, tried_at) select i, i, 'case', '', '', now() - make_interval(days => i) + interval '1 hour', now() from generate_series(39, 42) i});
     $sv->sql(q{insert into sv.notify_target (target, n, held_until, since) values ('old', 9, now() - interval '31 days', now() - interval '1 year'), ('new', 9, now() - interval '29 days', now() - interval '1 year')});
     $sv->sql(q{insert into sv.notification (gtin, case_id, target, seq, id, kind, body, at, next_at, sent_at)
         select ?, md5('3')::uuid, t, i, 'i', 'k', '{}', now(), now(), (array[now() - interval '91 days', now() - interval '89 days', null])[i] from generate_series(1, 3) i, unnest(array['old', 'new']) t}, $gtin);
@@ -261,6 +262,7 @@ subtest 'what else goes' => sub {
     is_deeply($sv->dbh->selectcol_arrayref('select n from sv.case_event order by 1'), [3, 4], 'with their timeline');
     is_deeply($sv->dbh->selectcol_arrayref('select target from sv.notify_target'), ['new'], 'a receiver that nobody knows any more');
     is_deeply($sv->dbh->selectcol_arrayref('select boot from sv.scan_source order by 1'), [399, 400], 'processes of gateways, as long as their scans');
+    is_deeply($sv->dbh->selectcol_arrayref('select n from sv.refused order by 1'), [39, 40], 'what was put aside, as long as consumers are known');
     is_deeply($sv->dbh->selectcol_arrayref('select seq from sv.notification order by 1'), [2, 3], 'notifications that were taken long ago');
     is_deeply($sv->dbh->selectcol_arrayref(q{select key from sv.idempotency where key like 'old%' order by key}), ['old6'], 'outcomes kept for repeats');
     is(job('load_errors')->{rows_all}, 3000, 'figures');

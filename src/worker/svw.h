@@ -41,7 +41,7 @@
  *
  * The roles consume, notify
  *   svw_consume    scans and operations -> judge -> cases: svw_consume_stream, svw_consume_chain, svw_consume_scan,
- *                  svw_consume_fact (svw_lots), svw_consume_finding, svw_consume_build
+ *                  svw_consume_fact (svw_lots), svw_consume_finding, svw_consume_build, svw_consume_refused, svw_consume_again
  *   svw_history    history, read again       svw_case_store  cases and their tables (svw_case_load)
  *   svw_notify     cases -> webhook (svw_notify_http, svw_notify_sign), log (svw_notify_lines, svw_notify_log)
  *
@@ -79,8 +79,8 @@
  * Serial numbers: svw_pool (made at random), svw_serials (lists of them)
  *
  * Commands for people: svw_cmd (what they share), svw_status and one file each, svw_cmd_audit, svw_cmd_check, svw_cmd_export,
- * svw_cmd_cases, svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_replay,
- * svw_cmd_rules, svw_cmd_serials, svw_cmd_swap
+ * svw_cmd_cases, svw_cmd_findings, svw_cmd_key, svw_cmd_load, svw_cmd_load_file, svw_cmd_lot, svw_cmd_quarantine, svw_cmd_recall, svw_cmd_refused,
+ * svw_cmd_replay, svw_cmd_rules, svw_cmd_serials, svw_cmd_swap
  */
 
 #ifndef SVW_H
@@ -254,6 +254,7 @@ int svw_db_ensure(svw_db_t *db);        /* with pauses, until connected (0) or s
 svw_db_rc_t svw_db_query(svw_db_t *db, PGresult **result, const char *sql, int n, const char *const *params);
 svw_db_rc_t svw_db_do(svw_db_t *db, const char *sql, int n, const char *const *params);
 svw_db_rc_t svw_db_failed(svw_db_t *db, PGresult *result);
+int svw_db_refused(const svw_db_t *db);         /* after SVW_DB_ERROR: for what was sent, and not for how the server is? */
 void svw_uuid(char out[37]);
 const char *svw_col(const PGresult *result, int row, const char *name);     /* NULL: SQL null */
 int64_t svw_col_int(const PGresult *result, int row, const char *name);
@@ -300,6 +301,7 @@ typedef struct {
 
 int svw_cmd_check(svw_command_t *command);
 int svw_cmd_recall(svw_command_t *command);
+int svw_cmd_refused(svw_command_t *command);
 int svw_cmd_swap(svw_command_t *command);
 int svw_cmd_findings(svw_command_t *command);
 int svw_cmd_cases(svw_command_t *command);

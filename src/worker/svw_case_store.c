@@ -8,6 +8,8 @@
 #define SVW_CASE_FORGET     (3600 * 1000)       /* ms between two times that what is old is forgotten */
 
 
+static svw_db_rc_t svw_case_send(svw_db_t *db, const json_t *cases);
+static svw_db_rc_t svw_case_each(svw_db_t *db, const json_t *all, svw_case_refused_pt refused, void *data);
 static json_t *svw_case_json(const svw_case_store_t *store, const svw_case_t *one);
 static json_t *svw_case_countries(const svw_case_t *one);
 static json_t *svw_case_findings(const svw_case_store_t *store, const svw_case_t *one);
@@ -60,12 +62,10 @@ svw_case_store_waits(const svw_case_store_t *store)
  * who changes one.
  */
 svw_db_rc_t
-svw_case_store_apply(svw_case_store_t *store, svw_db_t *db)
+svw_case_store_apply(svw_case_store_t *store, svw_db_t *db, svw_case_refused_pt refused, void *data)
 {
-    char         *text;
     json_t       *all, *json;
     svw_case_t   *one;
-    const char   *params[1];
     svw_db_rc_t   rc;
 
     if (!svw_case_store_waits(store)) {
@@ -85,17 +85,96 @@ svw_case_store_apply(svw_case_store_t *store, svw_db_t *db)
         store->failed |= json == NULL || json_array_append_new(all, json) != 0;
     }
 
-    text = store->failed ? NULL : json_dumps(all, JSON_COMPACT);
+    rc = svw_case_send(db, store->failed ? NULL : all);
+
+    if (rc == SVW_DB_ERROR && svw_db_refused(db)) {
+        rc = svw_case_each(db, all, refused, data);
+    }
+
     json_decref(all);
 
+    return rc;
+}
+
+
+/* All of them or, refused, none; the transaction goes on. */
+static svw_db_rc_t
+svw_case_send(svw_db_t *db, const json_t *cases)
+{
+    char         *text;
+    const char   *params[1];
+    svw_db_rc_t   rc;
+
+    text = cases != NULL ? json_dumps(cases, JSON_COMPACT) : NULL;
+
     if (text == NULL) {
+        db->sqlstate[0] = '\0';
         snprintf(db->error, sizeof(db->error), "out of memory for what was found");
         return SVW_DB_ERROR;
     }
 
     params[0] = text;
-    rc = svw_db_do(db, "select sv.case_apply($1)", 1, params);
+    rc = svw_db_do(db, "savepoint cases", 0, NULL);
+
+    if (rc == SVW_DB_OK) {
+        rc = svw_db_do(db, "select sv.case_apply($1)", 1, params);
+    }
+
     free(text);
+
+    if (rc == SVW_DB_OK) {
+        return svw_db_do(db, "release savepoint cases", 0, NULL);
+    }
+
+    if (rc == SVW_DB_ERROR && svw_db_refused(db) && svw_db_do(db, "rollback to savepoint cases", 0, NULL) != SVW_DB_OK) {
+        return SVW_DB_LOST;
+    }
+
+    return rc;
+}
+
+
+/* One of them is refused, and it is not known which: each by itself, with those that became part of it. */
+static svw_db_rc_t
+svw_case_each(svw_db_t *db, const json_t *all, svw_case_refused_pt refused, void *data)
+{
+    size_t        i;
+    json_t       *json, *into, *homes, *home;
+    const char   *id;
+    svw_db_rc_t   rc;
+
+    rc = SVW_DB_OK;
+    homes = json_object();
+
+    json_array_foreach(all, i, json) {
+        into = json_object_get(json, "merged");
+        id = json_string_value(into != NULL ? into : json_object_get(json, "id"));
+        home = json_object_get(homes, id);
+
+        if (home == NULL) {
+            home = json_array();
+            (void) json_object_set_new(homes, id, home);
+        }
+
+        if (json_array_append(home, json) != 0) {
+            json_decref(homes);
+            return svw_case_send(db, NULL);
+        }
+    }
+
+    json_object_foreach(homes, id, home) {
+        rc = svw_case_send(db, home);
+
+        if (rc == SVW_DB_ERROR && svw_db_refused(db)) {
+            rc = refused(data, id);
+        }
+
+        if (rc != SVW_DB_OK) {
+            break;
+        }
+    }
+
+    json_decref(homes);
 
     return rc;
 }

@@ -35,6 +35,9 @@ typedef struct {
     unsigned          failed:1;
 } svw_case_store_t;
 
+/* PostgreSQL refuses a case for what is in it: it is left as it was, in this transaction. */
+typedef svw_db_rc_t (*svw_case_refused_pt)(void *data, const char *case_id);
+
 /* From the tables; all that is said until svw_case_store_again() is of history. */
 svw_db_rc_t svw_case_store_open(svw_case_store_t *store, svw_db_t *db, const svw_params_t *params, int64_t since_ms);
 void svw_case_store_close(svw_case_store_t *store);
@@ -45,7 +48,7 @@ void svw_case_store_take(svw_case_store_t *store, const svw_finding_t *finding, 
 
 /* In the caller's transaction; once it is committed, written(). */
 int svw_case_store_waits(const svw_case_store_t *store);
-svw_db_rc_t svw_case_store_apply(svw_case_store_t *store, svw_db_t *db);
+svw_db_rc_t svw_case_store_apply(svw_case_store_t *store, svw_db_t *db, svw_case_refused_pt refused, void *data);
 void svw_case_store_written(svw_case_store_t *store, int64_t since_ms);
 
 const svw_case_t *svw_case_home(const svw_case_t *one);         /* where its findings are now */

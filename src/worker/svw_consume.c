@@ -18,7 +18,6 @@ typedef enum { SVW_CONSUME_BUSY, SVW_CONSUME_NOTHING, SVW_CONSUME_ELSEWHERE, SVW
 
 static svw_consume_rc_t svw_consume_round(svw_consume_t *consume);
 static int svw_consume_facts(svw_consume_t *consume);
-static int svw_consume_transaction(svw_consume_t *consume, int waits);
 static int svw_consume_settle(svw_consume_t *consume);
 static int svw_consume_due(const svw_consume_t *consume);
 static int svw_consume_changed(svw_consume_t *consume);
@@ -70,7 +69,8 @@ svw_consume_run(svw_conf_t *conf)
 static svw_consume_rc_t
 svw_consume_round(svw_consume_t *consume)
 {
-    int  rc, waits;
+    int                 rc, waits;
+    svw_consume_part_t  part;
 
     rc = svw_consume_take(consume, &waits);
 
@@ -96,15 +96,23 @@ svw_consume_round(svw_consume_t *consume)
         return svw_consume_failed(consume);
     }
 
-    if (svw_consume_read(consume) == 0 && !waits && !svw_consume_due(consume) && !svw_case_store_waits(&consume->store)) {
+    if (svw_consume_read(consume) == 0 && !waits && !consume->again && !svw_consume_due(consume)
+        && !svw_case_store_waits(&consume->store))
+    {
         return SVW_CONSUME_NOTHING;
     }
 
-    if (svw_consume_transaction(consume, waits) != 0) {
+    part = (svw_consume_part_t) { 0, consume->n_events, waits ? SVW_CONSUME_CHAIN : 0, waits != 0 };
+
+    if (svw_consume_transaction(consume, &part) != 0 && (!consume->refused || svw_consume_narrow(consume, waits) != 0)) {
         return svw_consume_failed(consume);
     }
 
     svw_consume_acknowledge(consume);
+
+    if (consume->again && svw_consume_again(consume) != 0) {
+        return svw_consume_failed(consume);
+    }
 
     return SVW_CONSUME_BUSY;
 }
@@ -121,13 +129,14 @@ svw_consume_take(svw_consume_t *consume, int *waits)
 
     snprintf(lease, sizeof(lease), "%d", SVW_CONSUME_LEASE);
 
-    if (svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select held, kept, waits from sv.judge_take($1, $2)", 2, params)) != 0) {
+    if (svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select held, kept, waits, again from sv.judge_take($1, $2)", 2, params)) != 0) {
         return -1;
     }
 
     held = PQgetvalue(rows, 0, 0)[0] == 't';
     kept = PQgetvalue(rows, 0, 1)[0] == 't';
     *waits = PQgetvalue(rows, 0, 2)[0] == 't';
+    consume->again = PQgetvalue(rows, 0, 3)[0] == 't';
     PQclear(rows);
 
     /* another may have judged meanwhile: what is remembered here is not all */
@@ -184,38 +193,56 @@ svw_consume_begin(svw_consume_t *consume)
 
 
 /*
- * All that came, and all that follows from it; nothing of it is told to the
- * servers before it is committed.
+ * A part of what came, and all that follows from it; nothing of it is told to the
+ * servers before all is committed.
  */
-static int
-svw_consume_transaction(svw_consume_t *consume, int waits)
+int
+svw_consume_transaction(svw_consume_t *consume, const svw_consume_part_t *part)
 {
+    consume->refused = 0;
+
     if (svw_consume_begin(consume) != 0) {
         return -1;
     }
 
     svw_failpoint("consume-begun");
 
-    if (svw_consume_history(consume) != 0) {
+    if (svw_consume_unread(consume) != 0 || svw_consume_history(consume, part->first, part->n) != 0) {
         return -1;
     }
 
     svw_failpoint("consume-history");
 
-    if (waits && (svw_consume_chain(consume) != 0 || svw_consume_findings(consume) != 0)) {
+    if ((part->chain > 0 && svw_consume_chain(consume, part->chain, NULL) != 0)
+        || (part->findings && svw_consume_findings(consume) != 0))
+    {
         return -1;
     }
 
     svw_failpoint("consume-chain");
 
-    if (svw_consume_settle(consume) != 0
-        || svw_consume_db(consume, svw_case_store_apply(&consume->store, &consume->db)) != 0)
-    {
+    if (svw_consume_cases(consume) != 0) {
         return -1;
     }
 
     svw_failpoint("consume-cases");
 
+    return svw_consume_commit(consume);
+}
+
+
+int
+svw_consume_cases(svw_consume_t *consume)
+{
+    return svw_consume_settle(consume) == 0
+           && svw_consume_db(consume, svw_case_store_apply(&consume->store, &consume->db, svw_consume_case_refused, consume)) == 0
+           ? 0 : -1;
+}
+
+
+int
+svw_consume_commit(svw_consume_t *consume)
+{
     if (svw_consume_db(consume, svw_db_do(&consume->db, "commit", 0, NULL)) != 0) {
         return -1;
     }
@@ -223,6 +250,7 @@ svw_consume_transaction(svw_consume_t *consume, int waits)
     svw_failpoint("consume-committed");
 
     consume->fed = 0;
+    svw_consume_unread_free(consume);
     svw_case_store_written(&consume->store, svw_consume_since(consume));
 
     return 0;
@@ -283,7 +311,11 @@ svw_consume_db(svw_consume_t *consume, svw_db_rc_t rc)
         return 0;
     }
 
-    svw_log(rc == SVW_DB_ERROR ? SVW_LOG_ERROR : SVW_LOG_WARN, "PostgreSQL: %s", consume->db.error);
+    consume->refused = rc == SVW_DB_ERROR && svw_db_refused(&consume->db);
+
+    if (!consume->refused || !consume->narrow) {
+        svw_log(rc == SVW_DB_ERROR ? SVW_LOG_ERROR : SVW_LOG_WARN, "PostgreSQL: %s", consume->db.error);
+    }
 
     return -1;
 }
@@ -303,17 +335,25 @@ svw_consume_memory(const svw_consume_t *consume)
  * What the judge was told and is not known to be committed it must not
  * remember: it forgets all.  Blocks come again, they were not acknowledged.
  */
-static svw_consume_rc_t
-svw_consume_failed(svw_consume_t *consume)
+void
+svw_consume_undo(svw_consume_t *consume)
 {
-    if (consume->db.pg != NULL && PQstatus(consume->db.pg) == CONNECTION_OK) {
+    if (consume->db.pg != NULL && PQstatus(consume->db.pg) == CONNECTION_OK
+        && PQtransactionStatus(consume->db.pg) != PQTRANS_IDLE)
+    {
         (void) svw_db_do(&consume->db, "rollback", 0, NULL);
     }
 
     if (consume->fed) {
         svw_consume_forget(consume);
     }
+}
 
+
+static svw_consume_rc_t
+svw_consume_failed(svw_consume_t *consume)
+{
+    svw_consume_undo(consume);
     svw_consume_forget_blocks(consume);
 
     return SVW_CONSUME_FAILED;
@@ -358,9 +398,10 @@ svw_consume_tell(svw_consume_t *consume)
     consume->told = now;
     size = svw_judge_size(consume->judge);
 
-    snprintf(text, sizeof(text), "since its start: %" PRId64 " scans, %" PRId64 " that came twice, %" PRId64 " operations, %" PRId64
-             " unreadable, %" PRId64 " of a clock that is ahead; remembers %zu scans of %zu serials", consume->scans, consume->doubles,
-             consume->operations, consume->broken, consume->ahead, size.scans, size.serials);
+    snprintf(text, sizeof(text), "since its start: %" PRId64 " scans, %" PRId64 " twice, %" PRId64 " operations, %" PRId64
+             " unreadable, %" PRId64 " put aside, %" PRId64 " ahead of time; remembers %zu scans of %zu serials",
+             consume->scans, consume->doubles, consume->operations, consume->broken, consume->aside, consume->ahead, size.scans,
+             size.serials);
 
     (void) svw_db_do(&consume->db, "select sv.figure_set($1, $2)", 2, params);
     svw_consume_lag(consume);

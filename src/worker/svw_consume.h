@@ -10,6 +10,8 @@
  *   svw_consume_fact    facts that change: locations, lots (svw_lots: those that matter), recalls
  *   svw_consume_finding what was found when feeds were loaded
  *   svw_consume_build   the judge's memory, built anew (svw_history: history, read again)
+ *   svw_consume_refused what cannot be judged, found and put aside
+ *   svw_consume_again   .. and judged after all, when somebody wants it
  *   svw_case_store      findings into cases
  *
  * The judge's memory is a function of history.  When a transaction in which it
@@ -32,6 +34,7 @@
 #define SVW_CONSUME_LEASE   10000       /* ms */
 #define SVW_CONSUME_BATCH   5000        /* scans a transaction, and what is left of a block */
 #define SVW_CONSUME_BLOCKS  32          /* of a stream at once */
+#define SVW_CONSUME_CHAIN   1000        /* rows of the audit chain a transaction */
 
 /* where a scan was made */
 typedef struct {
@@ -47,7 +50,23 @@ typedef struct {
     sv_event_t   event;
     sv_span_t    gateway;
     uint64_t     boot;
+    sv_span_t    line;                  /* as it came */
 } svw_consume_event_t;
+
+/* Lines of a block that are no events. */
+typedef struct {
+    sv_span_t   gateway;
+    uint64_t    boot;
+    char       *text;                   /* as they came */
+    size_t      len, lines;
+} svw_unread_t;
+
+/* What a transaction is to judge. */
+typedef struct {
+    size_t     first, n;                /* of the events at hand */
+    unsigned   chain;                   /* rows of the audit chain, at most */
+    unsigned   findings:1;              /* and those of feeds */
+} svw_consume_part_t;
 
 typedef struct {
     svw_redis_t   redis;
@@ -74,6 +93,9 @@ typedef struct {
     int                   held;         /* the lease, as far as the log was told; -1: nothing yet */
     unsigned              fed:1;        /* the judge was told something that is not committed */
     unsigned              unsettled:1;  /* it may have more to say of what it was told */
+    unsigned              refused:1;    /* PostgreSQL took the last part not, for what was in it */
+    unsigned              narrow:1;     /* it is looked for */
+    unsigned              again:1;      /* something put aside is to be judged after all */
     unsigned              failures;     /* one after the other */
     int64_t               settled, facts_looked, params_looked;
 
@@ -92,8 +114,10 @@ typedef struct {
     svw_stream_t          stream[SVW_MAX_REDIS];
     svw_consume_event_t  *events;
     size_t                n_events, events_room;
+    svw_unread_t         *unread;
+    size_t                n_unread;
 
-    int64_t               scans, doubles, operations, broken, ahead;   /* since the start */
+    int64_t               scans, doubles, operations, broken, ahead, aside;    /* since the start */
     int64_t               told;
 } svw_consume_t;
 
@@ -105,13 +129,20 @@ int svw_consume_db(svw_consume_t *consume, svw_db_rc_t rc);        /* 0, or -1 a
 int svw_consume_memory(const svw_consume_t *consume);              /* -1 and a line in the log */
 int svw_consume_begin(svw_consume_t *consume);                     /* a transaction of the judge */
 int svw_consume_take(svw_consume_t *consume, int *waits);          /* 1: the lease is held; 0; -1 */
+int svw_consume_transaction(svw_consume_t *consume, const svw_consume_part_t *part);       /* -1: undo() */
+int svw_consume_cases(svw_consume_t *consume);                     /* what follows for cases */
+int svw_consume_commit(svw_consume_t *consume);
+void svw_consume_undo(svw_consume_t *consume);
 
 /* svw_consume_stream.c: events of the streams, appended; how many blocks */
 size_t svw_consume_read(svw_consume_t *consume);
 void svw_consume_acknowledge(svw_consume_t *consume);
 void svw_consume_forget_blocks(svw_consume_t *consume);
 void svw_consume_lag(svw_consume_t *consume);           /* how much waits in them, for status */
-int svw_consume_history(svw_consume_t *consume);       /* into sv.scan, and what is new to the judge */
+int svw_consume_history(svw_consume_t *consume, size_t first, size_t n);       /* events into sv.scan, and what is new to the judge */
+
+/* Lines of a block become events; how many are none: they are kept in `unread', if given. */
+size_t svw_consume_lines(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t lines, svw_unread_t *unread);
 
 /* svw_consume_scan.c */
 int svw_consume_feed(svw_consume_t *consume, const svw_consume_scan_t *scan);
@@ -121,7 +152,7 @@ svw_entry_t svw_consume_entry(sv_span_t word);
 sv_span_t svw_consume_span(const PGresult *rows, int row, int column);     /* null: empty */
 
 /* svw_consume_chain.c */
-int svw_consume_chain(svw_consume_t *consume);
+int svw_consume_chain(svw_consume_t *consume, unsigned limit, const char *refused);       /* refused: number of the one that was put aside; or NULL */
 
 /* svw_consume_fact.c */
 int svw_consume_sites(svw_consume_t *consume);          /* what changed of locations; told to the judge if there is one */
@@ -146,6 +177,15 @@ typedef struct {
 
 int svw_consume_findings(svw_consume_t *consume);
 int svw_feed_finding(const PGresult *rows, int row, const svw_params_t *params, svw_feed_finding_t *found);    /* -1: of no concern */
+
+/* svw_consume_refused.c */
+int svw_consume_narrow(svw_consume_t *consume, int waits);         /* after a transaction that was refused: all but what is refused */
+int svw_consume_unread(svw_consume_t *consume);                    /* lines that are no events are put aside */
+void svw_consume_unread_free(svw_consume_t *consume);
+svw_db_rc_t svw_consume_case_refused(void *data, const char *case_id);
+
+/* svw_consume_again.c */
+int svw_consume_again(svw_consume_t *consume);                     /* one of what was put aside, in a transaction of its own */
 
 /* svw_consume_build.c */
 int svw_consume_build(svw_consume_t *consume);          /* the judge and all it remembers, from history */

@@ -201,7 +201,7 @@ static int
 svw_build_cases(svw_consume_t *consume)
 {
     if (svw_consume_begin(consume) != 0
-        || svw_consume_db(consume, svw_case_store_apply(&consume->store, &consume->db)) != 0
+        || svw_consume_db(consume, svw_case_store_apply(&consume->store, &consume->db, svw_consume_case_refused, consume)) != 0
         || svw_consume_db(consume, svw_db_do(&consume->db, "commit", 0, NULL)) != 0)
     {
         return -1;

@@ -5,8 +5,6 @@
 #include <string.h>
 
 
-#define SVW_CHAIN_ROWS  "1000"
-
 /* columns of sv.judge_chain */
 typedef enum {
     SVW_CHAIN_N, SVW_CHAIN_KIND, SVW_CHAIN_OPERATION, SVW_CHAIN_OF, SVW_CHAIN_GTIN, SVW_CHAIN_AT, SVW_CHAIN_OCCURRED,
@@ -27,13 +25,16 @@ static int svw_chain_fact(svw_consume_t *consume, const PGresult *rows, int row)
  * in one transaction.
  */
 int
-svw_consume_chain(svw_consume_t *consume)
+svw_consume_chain(svw_consume_t *consume, unsigned limit, const char *refused)
 {
     int                rc;
+    char               rows_most[16];
     PGresult          *rows;
-    const char *const  params[] = { consume->holder, SVW_CHAIN_ROWS };
+    const char *const  params[] = { consume->holder, rows_most, refused };
 
-    if (svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select * from sv.judge_chain($1, $2)", 2, params)) != 0) {
+    snprintf(rows_most, sizeof(rows_most), "%u", limit);
+
+    if (svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select * from sv.judge_chain($1, $2, $3)", 3, params)) != 0) {
         return -1;
     }
 

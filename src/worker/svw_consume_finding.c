@@ -69,6 +69,11 @@ svw_finding_row(svw_consume_t *consume, const PGresult *rows, int row)
 
     detail = json_loads(PQgetvalue(rows, row, SVW_FEED_DETAIL), 0, NULL);
 
+    /* a number that is too long for the library: the finding counts without it */
+    if (detail == NULL) {
+        detail = json_object();
+    }
+
     if (detail == NULL || json_object_set_new(detail, "finding_id", json_string(PQgetvalue(rows, row, SVW_FEED_ID))) != 0) {
         json_decref(detail);
         return svw_consume_memory(consume);

@@ -12,6 +12,7 @@
 #define SVW_STREAM_LOOK   1000          /* ms between two looks for what another process left */
 #define SVW_STREAM_AHEAD  (10 * 60 * 1000)      /* a gateway's clock that is this far ahead is wrong */
 #define SVW_STREAM_LAST   INT64_C(253402300799999)      /* the year 9999 */
+#define SVW_STREAM_UNREAD 65536         /* bytes of a block that are kept when they cannot be read */
 #define SVW_COPY_PIECE    65536
 #define SVW_COPY_ROW      (SVW_COPY_FIXED * 16 + SVW_COPY_FIXED + 2 * SV_EVENT_LINE + 2 * SV_EVENT_GATEWAY)
 
@@ -22,11 +23,12 @@ static redisReply *svw_stream_ask(svw_stream_t *stream, const char *from);
 static void svw_stream_take(svw_consume_t *consume, svw_stream_t *stream);
 static void svw_stream_block(svw_consume_t *consume, const redisReply *fields);
 static int svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t line);
+static void svw_stream_keep(svw_unread_t *unread, sv_span_t line);
 static int svw_stream_gateway(sv_span_t name);
 static int svw_stream_storable(const sv_event_t *event);
 static sv_span_t svw_stream_field(const redisReply *fields, char name);
 static int svw_stream_append(svw_stream_t *stream, const char *command);
-static int svw_stream_copy(svw_consume_t *consume);
+static int svw_stream_copy(svw_consume_t *consume, size_t first, size_t n);
 static char *svw_stream_row(char *p, size_t i, const svw_consume_event_t *in);
 static char *svw_copy_tab_text(char *p, sv_span_t text);
 static char *svw_copy_tab_number(char *p, uint64_t n, int known);
@@ -181,20 +183,18 @@ svw_stream_take(svw_consume_t *consume, svw_stream_t *stream)
 }
 
 
-/* What cannot be read is told and left away; its numbers are missed in sv.scan_source. */
+/* What cannot be read is told and put aside; its numbers are missed in sv.scan_source. */
 static void
 svw_stream_block(svw_consume_t *consume, const redisReply *fields)
 {
     char                 number[24];
-    size_t               broken, next;
-    sv_span_t            boot, lines, line;
-    const uint8_t       *end;
+    size_t               broken;
+    sv_span_t            boot;
+    svw_unread_t        *unread;
     svw_consume_event_t  of;
 
     of = (svw_consume_event_t) { .gateway = svw_stream_field(fields, 'g') };
     boot = svw_stream_field(fields, 'b');
-    lines = svw_stream_field(fields, 'e');
-    broken = 0;
 
     if (boot.len > 0 && boot.len < 20 && svw_stream_gateway(of.gateway)) {
         snprintf(number, sizeof(number), "%.*s", (int) boot.len, (const char *) boot.data);
@@ -207,21 +207,77 @@ svw_stream_block(svw_consume_t *consume, const redisReply *fields)
         return;
     }
 
-    while (lines.len > 0) {
-        end = memchr(lines.data, '\n', lines.len);
-        line = (sv_span_t) { lines.data, end != NULL ? (size_t) (end - lines.data) : lines.len };
-        broken += svw_stream_line(consume, &of, line) != 0;
+    unread = realloc(consume->unread, (consume->n_unread + 1) * sizeof(svw_unread_t));
 
-        next = end != NULL ? line.len + 1 : line.len;
-        lines.data += next;
-        lines.len -= next;
+    if (unread == NULL) {
+        svw_log(SVW_LOG_ERROR, "out of memory");
+        exit(SVW_EXIT_FAILED);
     }
+
+    consume->unread = unread;
+    unread += consume->n_unread;
+    *unread = (svw_unread_t) { .gateway = of.gateway, .boot = of.boot };
+
+    broken = svw_consume_lines(consume, &of, svw_stream_field(fields, 'e'), unread);
+    consume->n_unread += unread->lines > 0;
 
     if (broken > 0) {
         consume->broken += (int64_t) broken;
         svw_log(SVW_LOG_ERROR, "the gateway \"%.*s\" (boot %" PRIu64 ") sent %zu lines that are no events",
                 (int) of.gateway.len, (const char *) of.gateway.data, of.boot, broken);
     }
+}
+
+
+size_t
+svw_consume_lines(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t lines, svw_unread_t *unread)
+{
+    size_t          broken, next;
+    sv_span_t       line;
+    const uint8_t  *end;
+
+    for (broken = 0; lines.len > 0; lines.data += next, lines.len -= next) {
+        end = memchr(lines.data, '\n', lines.len);
+        line = (sv_span_t) { lines.data, end != NULL ? (size_t) (end - lines.data) : lines.len };
+        next = end != NULL ? line.len + 1 : line.len;
+
+        if (svw_stream_line(consume, of, line) == 0) {
+            continue;
+        }
+
+        broken++;
+
+        if (unread != NULL) {
+            svw_stream_keep(unread, line);
+        }
+    }
+
+    return broken;
+}
+
+
+/* What is longer than any block of a gateway is told only. */
+static void
+svw_stream_keep(svw_unread_t *unread, sv_span_t line)
+{
+    char  *text;
+
+    if (line.len >= SVW_STREAM_UNREAD - unread->len) {
+        return;
+    }
+
+    text = realloc(unread->text, unread->len + line.len + 1);
+
+    if (text == NULL) {
+        svw_log(SVW_LOG_ERROR, "out of memory");
+        exit(SVW_EXIT_FAILED);
+    }
+
+    memcpy(text + unread->len, line.data, line.len);
+    text[unread->len + line.len] = '\n';
+    unread->text = text;
+    unread->len += line.len + 1;
+    unread->lines++;
 }
 
 
@@ -246,6 +302,7 @@ svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t
 
     event = &consume->events[consume->n_events];
     *event = *of;
+    event->line = line;
 
     if (sv_event_parse(line, &event->event) != 0 || !svw_stream_storable(&event->event)) {
         return -1;
@@ -394,6 +451,7 @@ svw_consume_forget_blocks(svw_consume_t *consume)
     }
 
     consume->n_events = 0;
+    svw_consume_unread_free(consume);
 }
 
 
@@ -436,23 +494,23 @@ svw_consume_lag(svw_consume_t *consume)
 
 
 int
-svw_consume_history(svw_consume_t *consume)
+svw_consume_history(svw_consume_t *consume, size_t first, size_t n)
 {
     int                rc;
     PGresult          *rows;
     const char *const  params[] = { consume->holder };
 
-    if (consume->n_events == 0) {
+    if (n == 0) {
         return 0;
     }
 
-    if (svw_stream_copy(consume) != 0
+    if (svw_stream_copy(consume, first, n) != 0
         || svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select * from sv.judge_scans($1)", 1, params)) != 0)
     {
         return -1;
     }
 
-    consume->doubles += (int64_t) consume->n_events - PQntuples(rows);
+    consume->doubles += (int64_t) n - PQntuples(rows);
     consume->scans += PQntuples(rows);
     rc = svw_stream_feed(consume, rows);
     PQclear(rows);
@@ -462,7 +520,7 @@ svw_consume_history(svw_consume_t *consume)
 
 
 static int
-svw_stream_copy(svw_consume_t *consume)
+svw_stream_copy(svw_consume_t *consume, size_t first, size_t n)
 {
     int        ok;
     char      *buf, *p;
@@ -476,10 +534,10 @@ svw_stream_copy(svw_consume_t *consume)
     buf = malloc(SVW_COPY_PIECE + SVW_COPY_ROW);
     ok = buf != NULL;
 
-    for (p = buf, i = 0; ok && i < consume->n_events; i++) {
+    for (p = buf, i = first; ok && i < first + n; i++) {
         p = svw_stream_row(p, i, &consume->events[i]);
 
-        if (p - buf >= SVW_COPY_PIECE || i + 1 == consume->n_events) {
+        if (p - buf >= SVW_COPY_PIECE || i + 1 == first + n) {
             ok = PQputCopyData(consume->db.pg, buf, (int) (p - buf)) == 1;
             p = buf;
         }

@@ -151,6 +151,24 @@ svw_db_failed(svw_db_t *db, PGresult *result)
 }
 
 
+/* Values, constraints, limits of size, what a function raises of its own: the same would be refused again. */
+int
+svw_db_refused(const svw_db_t *db)
+{
+    size_t  i;
+
+    static const char *const  classes[] = { "21", "22", "23", "44", "54", "P0" };
+
+    for (i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (strncmp(db->sqlstate, classes[i], 2) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 void
 svw_uuid(char out[37])
 {

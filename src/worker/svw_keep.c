@@ -54,6 +54,7 @@ static const svw_keep_job_t  svw_keep_jobs[] = {
     SVW_KEEP("quarantine", "keep_quarantine", work_keep, SVW_KEEP_DAYS, 0, "100"),
     SVW_KEEP("captures", "keep_captures", work_keep, SVW_KEEP_DAYS, 0, "1000"),
     SVW_KEEP("notifications", "keep_told", work_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("refused", "keep_refused", session_keep, SVW_KEEP_SCANS, 0, "1000"),
     SVW_KEEP("gateways", "keep_sources", scan_keep, SVW_KEEP_DAYS, 0, "1"),
     SVW_KEEP("receivers", "keep_targets", work_keep, SVW_KEEP_FIXED, 30 * SVW_KEEP_DAY, "1")
 };

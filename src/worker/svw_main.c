@@ -106,6 +106,11 @@ static const svw_main_command_t  svw_main_commands[] = {
       "  list  [--status WORD,..] [--severity WORD] [--rule RULE] [--gtin GTIN] [--lot LOT] [--limit N] [--json]: the\n"
       "        highest severity first, at most 50; without --status those that are not closed\n"
       "  show  one with its findings, evidence and timeline, as JSON\n" },
+    { "refused", svw_cmd_refused,
+      "refused [--after N] [--limit N] [--json] | again N|all\n\n"
+      "Scans, operations and cases that cannot be judged, because PostgreSQL refuses them or they cannot be\n"
+      "read, are put aside: lists them with the reason, the oldest first, at most 100. again has one of them, or\n"
+      "all, judged once more when the cause is mended; what is refused again stays.\n" },
     { "replay", svw_cmd_replay,
       "replay --scans FILE | --from TIME --to TIME [--rules FILE] [--info]\n\n"
       "Looks at scans with the rules of the live system and prints the cases they make, as JSON Lines; how many\n"

@@ -245,6 +245,7 @@ svw_status_judge(json_t *judge)
         printf("              %" PRId64 " of them ask for a person\n", svw_int_of(judge, "asking"));
     }
 
+    svw_status_counts("put aside", json_object_get(judge, "refused"), NULL, NULL);
     object = json_object_get(judge, "missing");
 
     json_array_foreach(object, i, value) {
