@@ -297,6 +297,38 @@ subtest 'what is damaged is not taken for events' => sub {
 };
 
 
+subtest 'what cannot be read holds up nothing' => sub {
+    fresh();
+    $sv->stop('redis');
+    my $n = verifies(20);
+    written($n);
+
+    # both stand before all others
+    my ($first, $second) = map {"$spool/0000000000000000-0000000$_.seg"} 1, 2;
+    mkdir $first or die $!;
+    open(my $fh, '>', $second) or die $!;
+    print {$fh} 'svp9, of a later version';
+    close $fh;
+    $sv->give($_) for $first, $second;
+
+    $sv->start_redis;
+    empty();
+    arrive($n);
+    is_deeply([-d "$first.bad", -s "$second.bad"], [1, 24], 'both are set aside');
+    like($sv->log_of('nginx'), qr/\[error\].*"\Q$first\E" cannot be read and is set aside as ".*\.bad".*Is a directory/, 'the log says why');
+    like($sv->log_of('nginx'), qr/\[error\].*"\Q$second\E" is no segment of this version/, '.. of both');
+    is($sv->counter('spool_bad'), 2, 'counted');
+    is($sv->counter('spool_torn'), 0, 'none is thrown away');
+    is(dropped(), 0, 'none is lost');
+
+    # under its name again it is tried once more
+    rmdir "$first.bad";
+    rename "$second.bad", $second;
+    Test::SerialVerify::wait_for { $sv->counter('spool_bad') == 3 } 'it to be set aside again';
+    unlink "$second.bad";
+};
+
+
 subtest 'the spool is full' => sub {
     fresh(verify => {spool => [$spool, 'size=32k']});
     $sv->stop('redis');

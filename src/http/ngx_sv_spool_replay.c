@@ -20,6 +20,7 @@ typedef enum {
     NGX_SV_REPLAY_READ,
     NGX_SV_REPLAY_SEND,                     /* the loop waits for Redis, no thread runs */
     NGX_SV_REPLAY_REMOVE,
+    NGX_SV_REPLAY_ASIDE,
     NGX_SV_REPLAY_RELEASE
 } ngx_sv_replay_stage_e;
 
@@ -44,7 +45,9 @@ static void ngx_sv_replay_scanned(ngx_sv_replay_t *replay);
 static void ngx_sv_replay_send(ngx_sv_replay_t *replay);
 static void ngx_sv_replay_answered(void *data, const redisReply *reply);
 static void ngx_sv_replay_sent(ngx_sv_replay_t *replay);
+static void ngx_sv_replay_gone(ngx_sv_replay_t *replay);
 static void ngx_sv_replay_tell(ngx_sv_replay_t *replay);
+static void ngx_sv_replay_tell_bad(ngx_sv_replay_t *replay);
 
 
 ngx_sv_replay_t *
@@ -117,6 +120,10 @@ ngx_sv_replay_thread(void *data, ngx_log_t *log)
         sv_spool_remove(&replay->reader);
         break;
 
+    case NGX_SV_REPLAY_ASIDE:
+        sv_spool_set_aside(&replay->reader);
+        break;
+
     default:
         sv_spool_release(&replay->reader);
         break;
@@ -130,6 +137,13 @@ ngx_sv_replay_done(ngx_event_t *ev)
     ngx_sv_replay_t  *replay;
 
     replay = ev->data;
+
+    if (replay->stage == NGX_SV_REPLAY_READ && replay->reader.bad) {
+        ngx_sv_replay_tell_bad(replay);
+        ngx_sv_replay_post(replay, NGX_SV_REPLAY_ASIDE);
+        return;
+    }
+
     ngx_sv_replay_tell(replay);
 
     switch (replay->stage) {
@@ -143,19 +157,34 @@ ngx_sv_replay_done(ngx_event_t *ev)
         break;
 
     case NGX_SV_REPLAY_REMOVE:
-        if (replay->reader.error == 0) {
-            (void) ngx_atomic_fetch_add(&ngx_sv_stats(replay->events->conf)->spool_bytes,
-                                        -(ngx_atomic_int_t) replay->reader.size);
-        }
-
-        ngx_sv_replay_post(replay, replay->reader.error == 0 && !ngx_exiting ? NGX_SV_REPLAY_SCAN
-                                                                             : NGX_SV_REPLAY_RELEASE);
+    case NGX_SV_REPLAY_ASIDE:
+        ngx_sv_replay_gone(replay);
         break;
 
     default:
         replay->stage = NGX_SV_REPLAY_IDLE;
         break;
     }
+}
+
+
+/* The segment is no more, the next one comes. */
+static void
+ngx_sv_replay_gone(ngx_sv_replay_t *replay)
+{
+    if (replay->reader.error != 0) {
+        ngx_sv_replay_post(replay, NGX_SV_REPLAY_RELEASE);
+        return;
+    }
+
+    if (replay->stage == NGX_SV_REPLAY_ASIDE) {
+        ngx_sv_count(NGX_SV_SPOOL_BAD);
+    }
+
+    (void) ngx_atomic_fetch_add(&ngx_sv_stats(replay->events->conf)->spool_bytes,
+                                -(ngx_atomic_int_t) replay->reader.size);
+
+    ngx_sv_replay_post(replay, ngx_exiting ? NGX_SV_REPLAY_RELEASE : NGX_SV_REPLAY_SCAN);
 }
 
 
@@ -274,6 +303,25 @@ ngx_sv_replay_tell(ngx_sv_replay_t *replay)
     } else if (replay->reader.error == 0) {
         replay->failing = 0;
     }
+}
+
+
+/* One that cannot be renamed either is tried again every second: that failure is told once. */
+static void
+ngx_sv_replay_tell_bad(ngx_sv_replay_t *replay)
+{
+    sv_spool_reader_t  *reader;
+
+    reader = &replay->reader;
+
+    if (replay->failing) {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, ngx_cycle->log, reader->error, "serial_verify: \"%s/%s\" %s and is set aside as \"%s"
+                  SV_SPOOL_BAD "\", its scan events are not sent: look at the disk, then give it its name again to have it"
+                  " tried once more, or remove it", reader->directory, reader->name,
+                  reader->error != 0 ? "cannot be read" : "is no segment of this version", reader->name);
 }
 
 

@@ -405,11 +405,12 @@ sv_spool_read(sv_spool_reader_t *reader)
     reader->what = NULL;
     reader->end = 0;
     reader->torn = 0;
+    reader->bad = 0;
     at = reader->next;
 
     for (n = 0; n < SV_SPOOL_BATCH && at < reader->size; n++) {
         head = &reader->block[n].head;
-
+        head->magic = SV_SPOOL_MAGIC;
         errno = 0;
 
         if (sv_spool_pread(reader->fd, head, sizeof(*head), at) != (ssize_t) sizeof(*head)
@@ -418,8 +419,19 @@ sv_spool_read(sv_spool_reader_t *reader)
                != (ssize_t) head->len
             || head->check != sv_spool_check(head, reader->block[n].data))
         {
+            /* those before it first */
+            if (errno != 0 && n > 0) {
+                break;
+            }
+
             if (errno != 0) {
                 sv_spool_failed(&reader->error, &reader->what, "read");
+                reader->bad = 1;
+                break;
+            }
+
+            if (at == 0 && head->magic != SV_SPOOL_MAGIC) {
+                reader->bad = 1;
                 break;
             }
 
@@ -473,6 +485,29 @@ sv_spool_remove(sv_spool_reader_t *reader)
     sv_spool_close(&reader->fd);
     reader->name[0] = '\0';
     reader->next = 0;
+}
+
+
+void
+sv_spool_set_aside(sv_spool_reader_t *reader)
+{
+    char  path[SV_SPOOL_PATH], bad[SV_SPOOL_PATH + sizeof(SV_SPOOL_BAD)];
+
+    reader->error = 0;
+    reader->what = NULL;
+    reader->next = 0;
+
+    if (sv_spool_path(path, reader->directory, reader->name) == 0) {
+        snprintf(bad, sizeof(bad), "%s" SV_SPOOL_BAD, path);
+
+        if (rename(path, bad) == 0) {
+            sv_spool_close(&reader->fd);
+            return;
+        }
+    }
+
+    sv_spool_failed(&reader->error, &reader->what, "rename");
+    sv_spool_release(reader);
 }
 
 

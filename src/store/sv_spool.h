@@ -10,7 +10,9 @@
  *
  * A segment is a row of blocks, each with a head that has a check sum over both.
  * What does not check is the end of what a process or machine wrote that died:
- * a failed write that the process survives is taken back.
+ * a failed write that the process survives is taken back.  A segment that cannot
+ * be read, or does not begin as one, is set aside under another name, NAME.seg.bad,
+ * so that it holds up none that comes behind it.
  */
 
 #ifndef SV_SPOOL_H
@@ -21,6 +23,7 @@
 #include <sys/types.h>
 
 
+#define SV_SPOOL_BAD      ".bad"
 #define SV_SPOOL_DATA     32768             /* bytes of events in a block */
 #define SV_SPOOL_SEGMENT  (4 * 1024 * 1024)
 #define SV_SPOOL_NAME     64
@@ -77,6 +80,7 @@ typedef struct {
     unsigned        blocks;                     /* read */
     unsigned        end;                        /* nothing follows them */
     off_t           torn;                       /* bytes at the end that are no block */
+    unsigned        bad;                        /* the segment cannot be read (error), or is none (no error) */
     int             error;
     const char     *what;
     struct {
@@ -93,6 +97,7 @@ void sv_spool_write(sv_spool_writer_t *writer);
 void sv_spool_scan(sv_spool_reader_t *reader, int open);
 void sv_spool_read(sv_spool_reader_t *reader);
 void sv_spool_remove(sv_spool_reader_t *reader);        /* the segment, which was sent */
+void sv_spool_set_aside(sv_spool_reader_t *reader);     /* the segment, which is bad; its name stays */
 void sv_spool_release(sv_spool_reader_t *reader);       /* the segment and the directory's lock */
 
 #endif /* SV_SPOOL_H */

@@ -5,6 +5,7 @@
 
 #include "src/store/sv_spool.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -240,7 +241,7 @@ test_damaged(void **state)
         sv_spool_scan(reader, 1);
         sv_spool_read(reader);
         assert_int_equal(reader->blocks, at < (off_t) (SV_SPOOL_HEAD + 2) ? 0 : 1);
-        assert_true(reader->torn > 0);
+        assert_true(reader->bad == (at < 4) && (reader->torn > 0) == (at >= 4));
         sv_spool_release(reader);
 
         assert_int_equal(pwrite(fd, &byte, 1, at), 1);
@@ -310,6 +311,52 @@ test_goes_on(void **state)
 }
 
 
+/* what cannot be read, or is no segment, holds up none behind it */
+static void
+test_bad(void **state)
+{
+    int                 fd;
+    char                path[128], bad[140];
+    spool_t            *spool;
+    sv_spool_reader_t  *reader;
+
+    spool = *state;
+    reader = &spool->reader;
+
+    put(spool, 2, 1);
+    snprintf(path, sizeof(path), "%s/0000000000000000-00000001.seg", spool->directory);
+    assert_int_equal(mkdir(path, 0700), 0);
+
+    sv_spool_scan(reader, 1);
+    sv_spool_read(reader);
+    assert_true(reader->bad && reader->error == EISDIR && reader->blocks == 0);
+    sv_spool_set_aside(reader);
+    assert_true(reader->error == 0 && reader->fd == -1 && reader->lock != -1);
+    snprintf(bad, sizeof(bad), "%s.bad", path);
+    assert_int_equal(rmdir(bad), 0);
+
+    fd = open(path, O_WRONLY | O_CREAT, 0600);
+    assert_int_equal(write(fd, "svp2", 4), 4);
+    close(fd);
+
+    sv_spool_scan(reader, 1);
+    sv_spool_read(reader);
+    assert_true(reader->bad && reader->error == 0 && reader->blocks == 0);
+    sv_spool_set_aside(reader);
+    assert_int_equal(access(bad, F_OK), 0);
+
+    sv_spool_scan(reader, 1);
+    sv_spool_read(reader);
+    assert_true(!reader->bad && reader->blocks == 2);
+
+    /* it is told when that is not possible either, and nothing is held */
+    reader->directory = "/tmp/sv-spool-none";
+    sv_spool_set_aside(reader);
+    assert_true(reader->error != 0 && reader->fd == -1 && reader->lock == -1);
+    reader->directory = spool->directory;
+}
+
+
 /* a directory that is not there is told, and one that comes back is used */
 static void
 test_no_directory(void **state)
@@ -340,6 +387,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
         cmocka_unit_test_setup_teardown(test_locks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_goes_on, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_bad, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_directory, setup, teardown),
     };
 
