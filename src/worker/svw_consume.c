@@ -17,6 +17,7 @@ typedef enum { SVW_CONSUME_BUSY, SVW_CONSUME_NOTHING, SVW_CONSUME_ELSEWHERE, SVW
 
 
 static svw_consume_rc_t svw_consume_round(svw_consume_t *consume);
+static void svw_consume_session(svw_consume_t *consume);
 static int svw_consume_facts(svw_consume_t *consume);
 static int svw_consume_settle(svw_consume_t *consume);
 static int svw_consume_due(const svw_consume_t *consume);
@@ -72,6 +73,7 @@ svw_consume_round(svw_consume_t *consume)
     int                 rc, waits;
     svw_consume_part_t  part;
 
+    svw_consume_session(consume);
     rc = svw_consume_take(consume, &waits);
 
     if (rc < 0) {
@@ -115,6 +117,25 @@ svw_consume_round(svw_consume_t *consume)
     }
 
     return SVW_CONSUME_BUSY;
+}
+
+
+/*
+ * Behind a new connection history may be another one: a standby that had not all
+ * of it was promoted, or a backup was brought back.  Numbers are given anew then.
+ */
+static void
+svw_consume_session(svw_consume_t *consume)
+{
+    int  pid;
+
+    pid = PQbackendPID(consume->db.pg);
+
+    if (pid != consume->session && consume->judge != NULL) {
+        svw_consume_forget(consume);
+    }
+
+    consume->session = pid;
 }
 
 

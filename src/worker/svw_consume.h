@@ -90,6 +90,7 @@ typedef struct {
     svw_conf_t           *conf;
     svw_db_t              db;
     char                  holder[37];
+    int                   session;      /* the backend of what is remembered */
     int                   held;         /* the lease, as far as the log was told; -1: nothing yet */
     unsigned              fed:1;        /* the judge was told something that is not committed */
     unsigned              unsettled:1;  /* it may have more to say of what it was told */
