@@ -83,35 +83,42 @@ as $$
 declare
   v_now    timestamptz := clock_timestamp();
   v_judge  sv.judge;
+  v_free   boolean;
 begin
   select j.* into v_judge from sv.judge j;
 
-  held := v_judge.holder = p_holder and v_judge.pid = pg_backend_pid()
-    and v_judge.until > v_now + make_interval(secs => p_lease_ms / 2000.0);
   kept := v_judge.holder is not distinct from p_holder;
   waits := false;
   again := false;
 
-  -- idle it is asked for ten times a second, and written every now and then
-  if held is not true then
-    select j.* into v_judge from sv.judge j for update skip locked;
+  -- another's that is good is left alone: whoever locks it to look is in the holder's way
+  v_free := v_judge.holder is null or kept or v_judge.until < v_now
+    or not exists (select from pg_stat_get_activity(null) a where a.pid = v_judge.pid);
 
-    held := found and (v_judge.holder is null or v_judge.holder = p_holder or v_judge.until < v_now
-      or not exists (select from pg_stat_get_activity(null) a where a.pid = v_judge.pid));
+  -- it is asked for ten times a second, and written every now and then
+  held := kept and coalesce(v_judge.pid = pg_backend_pid() and v_judge.until > v_now + make_interval(secs => p_lease_ms / 2000.0), false);
 
-    kept := v_judge.holder is not distinct from p_holder;
+  if v_free and not held then
+    -- as it was seen, or else it has been taken or renewed since
+    perform
+    from sv.judge j
+    where (j.holder, j.pid, j.until) is not distinct from (v_judge.holder, v_judge.pid, v_judge.until)
+    for update skip locked;
 
-    if not held then
-      return;
+    -- somebody holds the row at this moment: what was good is good until it ends
+    held := found or coalesce(kept and v_judge.pid = pg_backend_pid() and v_judge.until > v_now, false);
+
+    if found then
+      update sv.judge
+      set holder = p_holder, pid = pg_backend_pid(), until = v_now + make_interval(secs => p_lease_ms / 1000.0);
     end if;
-
-    update sv.judge
-    set holder = p_holder, pid = pg_backend_pid(), until = v_now + make_interval(secs => p_lease_ms / 1000.0);
   end if;
 
-  again := exists (select from sv.refused r where r.again);
-  waits := (select h.n from sv.audit_head h) > v_judge.chain_n
-    or exists (select from sv.finding f where f.judged < case when sv.finding_settled(f.detail) then 2 else 1 end);
+  if held then
+    again := exists (select from sv.refused r where r.again);
+    waits := (select h.n from sv.audit_head h) > v_judge.chain_n
+      or exists (select from sv.finding f where f.judged < case when sv.finding_settled(f.detail) then 2 else 1 end);
+  end if;
 end
 $$;
 
