@@ -59,7 +59,7 @@ wait_for { $sv->sql('select extract(epoch from clock_timestamp() - max(changed_a
 my @tables = map { $_->[0] } @{$sv->dbh->selectall_arrayref(q{select table_name from information_schema.tables
     where table_schema = 'sv' and table_type = 'BASE TABLE' and table_name not in ('worker_figure') order by 1})};
 
-# every row of every table, and where the write-ahead log is
+# every row of every table
 sub trace { return join "\n", map { $sv->sql("select count(*) || ' ' || coalesce(sum(hashtextextended(t::text, 0)), 0) from sv.$_ t") } @tables }
 
 
@@ -119,6 +119,22 @@ subtest 'a part of history' => sub {
     my ($code, $text) = $sv->command('replay', '--from', '2020-01-01', '--to', '2020-01-02');
     is($code, 0, 'code');
     unlike($text, qr/^\{/m, 'nothing then');
+
+    # a pack in each of two months, supplied twice: from the first moment of --from, and before that of --to
+    $sv->sql(q{insert into sv.scan (gtin, at, gateway, boot, seq, n, serial, lot, operation, location_id, reason, before_id)
+        select ?, x.at, '', 0, 1000000 + x.i, 1000000 + x.i, x.serial, 'LOT1', 'supply', case x.reason when 'ok' then ?::integer else ?::integer end, x.reason,
+          case when x.reason <> 'ok' then ?::integer end
+        from (values (1, timestamptz '2020-02-01 00:00Z', 'P45', 'ok'), (2, '2020-02-01 00:01Z', 'P45', 'already_supplied'),
+          (3, '2020-03-01 00:00Z', 'P46', 'ok'), (4, '2020-03-01 00:01Z', 'P46', 'already_supplied')) x (i, at, serial, reason)},
+        $gtin, @site, $site[0]);
+
+    for (['2020-02-01', '2020-03-01', 'P45 1000001,1000002'], ['2020-03-01', '2020-04-01', 'P46 1000003,1000004'],
+        ['2020-02-01T00:00:01Z', '2020-03-01T00:01:00Z', 'P45 1000002'], ['2020-02-01T00:02:00Z', '2020-03-01T00:00:01Z', ''])
+    {
+        my ($from, $to, $said) = @{$_};
+        my @cases = map { decode_json($_) } grep {/^\{/} split /\n/, ($sv->command('replay', '--from', $from, '--to', $to))[1];
+        is(join('; ', map { "@{$_->{serials}} " . join ',', @{$_->{scans}} } @cases), $said, "from $from to $to");
+    }
 
     for (['--from', '2020-01-01'], ['--from', '2020-01-02', '--to', '2020-01-01'], ['--from', 'x', '--to', '2020-01-01'], [],
         ['--scans', '/dev/null', '--from', '2020-01-01', '--to', '2021-01-01'])

@@ -116,6 +116,57 @@ subtest 'a case' => sub {
 };
 
 
+# one case of each kind, so that each member and each count is another one
+subtest 'every member, and every count' => sub {
+    my ($other, $third) = qw(09506000134369 09506000134376);
+    my %abroad = (gtin => $other, country => 'BR');
+    my @lines  = (
+        made(lot => 'L1', markets => ['IT'], serials => [qw(S1 S2 S3 S4)]),
+        made(lot => 'L2', markets => undef, expiry => '291231', line => 'B', time => '2026-01-03T00:00:00Z', serials => [qw(S1 T2)]),
+        made(gtin => $other, lot => 'M1', markets => ['IT'], serials => [qw(U1 U2)]),
+        made(gtin => $other, lot => 'N1', markets => ['IT'], serials => undef),
+        scan(serial => 's2', lot => 'l1', outcome => 'lot_unknown'),                                                     # 5: caps lock
+        scan(serial => 'U1', lot => 'M1', %abroad, actor_kind => 'consumer', actor => undef, session => 'c1'),
+        scan(serial => 'U2', lot => 'M1', %abroad, actor => 'P8'),
+        scan(serial => 'S3', lot => 'L1', operation => 'supply'),
+        scan(serial => 'S3', lot => 'L1', operation => 'supply', actor => 'P2', outcome => 'already_supplied'),           # 9
+        scan(serial => 'S3', lot => 'L1', operation => 'supply', actor => 'P3', outcome => 'already_supplied'),
+        scan(serial => 'X1', lot => 'Z1', gtin => $third, actor_kind => 'consumer', actor => undef, session => 'c2', outcome => 'lot_unknown'),
+        scan(serial => 'S4', lot => 'L1', operation => 'supply'),
+        scan(serial => 'S4', lot => 'L1', operation => 'supply', actor => 'P2', outcome => 'already_supplied'),           # 13: the same two sites
+        scan(serial => 'V1', lot => 'N1', %abroad, actor => 'P9'),
+    );
+    my ($code, $out, $err) = replay(join('', map { $json->encode($_) . "\n" } @lines), 'replay', '--info', '--scans', '-');
+    my %cases = map { join(',', @{$_->{serials}}) => $_ } cases_of($out);
+    my %ids   = map { delete $_->{case} => 1 } values %cases;
+    my $case  = sub {
+        my %one;
+        @one{qw(rule severity status gtin lot actors scans decided_at cause)} = @_;
+        return \%one;
+    };
+
+    is($code, 0, 'exit code');
+    is(scalar keys %ids, 6, 'an id each');
+    delete $_->{serials} for values %cases;
+
+    my %expected = (
+        'S1'    => $case->('duplicate_commissioning', 'high', 'new', $gtin, 'L1', [], [1, 2], 2, 'serial_reused'),
+        's2'    => $case->('identifier_mismatch', 'low', 'proposed_closure', $gtin, 'l1', ['P1'], [5], 5, 'scanner_setting'),
+        'U1,U2' => $case->('off_market', 'medium', 'new', $other, 'M1', [qw(P8 c1)], [3, 6, 7], 7, 'diversion'),
+        'S3,S4' => $case->('supply_of_inactive', 'high', 'new', $gtin, 'L1', [qw(P1 P2 P3)], [8, 9, 10, 12, 13], 9, 'reused_pack'),
+        'X1'    => $case->('identifier_mismatch', 'info', 'proposed_closure', $third, 'Z1', ['c2'], [11], 11, 'unknown_lot'),
+        'V1'    => $case->('off_market', 'medium', 'new', $other, 'N1', ['P9'], [4, 14], 14, 'diversion'),
+    );
+    is_deeply($cases{$_}, $expected{$_}, "the case of $_") or diag explain $cases{$_} for sort keys %expected;
+
+    my %count = $err =~ /^(\w+) +(\d+ +\d+ +\d+ +\d+)$/mg;
+    s/ +/ /g for values %count;
+    is_deeply({map { $_ => $count{$_} } grep { $count{$_} !~ /^0 0 0 0$/ } keys %count},
+        {duplicate_commissioning => '1 1 0 0', identifier_mismatch => '2 0 1 1', off_market => '2 2 0 0', supply_of_inactive => '2 1 0 0', all => '7 4 1 1'},
+        'findings, new, proposed, info of each rule');
+};
+
+
 subtest 'what the manual says' => sub {
     my ($section) = Test::SerialVerify::slurp("$root/docs/worker.md") =~ /^## Trying the rules\n(.*?)(?=^## )/ms;
     my ($block)   = $section =~ /^((?:    .*\n|\n(?=    ))+)/m;
@@ -160,6 +211,13 @@ subtest 'nothing but a file' => sub {
         is($code, 2, "$arguments: exit code");
         like($err, $wrong{$arguments}, "$arguments: said");
         is($out, '', "$arguments: no case");
+    }
+
+    # what is wrong with the arguments is said, not that there is no configuration
+    for my $arguments ([], ['--info'], ['--rules', $file], ['--scan', $file]) {
+        my ($code, $out, $err) = replay('', '-c', '/nowhere/worker.conf', 'replay', @{$arguments});
+        is($code, 2, "replay @{$arguments}");
+        like($err, qr/^serial-verify-worker: replay .*, see replay --help$/, '.. says what it needs');
     }
 
     my ($code, $out) = replay('', 'replay', '--scans', '-');
@@ -265,7 +323,7 @@ subtest 'hostile lines' => sub {
     ($code, $out) = replay("$good[0]\n$odd\n", 'replay', '--scans', '-');
     my ($case) = cases_of($out);
     is($code, 0, 'read');
-    like($case->{serials}[0], qr/\A(?:\xef\xbf\xbd){2}\0?.*"\xc3\xa9\x7f\z|\A/s, 'printed as JSON');
+    is($case->{serials}[0], "\x{fffd}\x{fffd}\0\n\"\xc3\xa9\x7f", 'printed as JSON');
     is($case->{actors}[0], "\xc3\xa9<script>", 'what is UTF-8 stays');
     unlike($out, qr/[\x00-\x09\x0b-\x1f\x7f\xff]/, 'no control characters');
 

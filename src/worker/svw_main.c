@@ -255,23 +255,29 @@ svw_cmd_run(svw_command_t *command)
 }
 
 
-/* an export is checked where there is no worker, too; a file of scans is looked at whatever a configuration says */
+/*
+ * An export is checked where there is no worker, too.  Only stored history needs a
+ * configuration: a file of scans is looked at whatever one says, and what is
+ * wrong with the arguments is told before what is wrong with it.
+ */
 static int
 svw_stands_alone(const svw_main_command_t *command, int argc, char **argv, const char *file)
 {
     int  i;
 
-    if (command->run == svw_cmd_audit) {
-        return access(file, F_OK) != 0;
+    if (command->run != svw_cmd_replay) {
+        return command->run == svw_cmd_audit && access(file, F_OK) != 0;
     }
 
-    for (i = 1; command->run == svw_cmd_replay && i < argc; i++) {
+    for (i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--scans") == 0) {
             return 1;
         }
     }
 
-    return 0;
+    for (i = 1; i < argc && strcmp(argv[i], "--from") != 0 && strcmp(argv[i], "--to") != 0; i++) { /* void */ }
+
+    return i == argc;
 }
 
 
