@@ -119,9 +119,20 @@ subtest 'options' => sub {
 
     ($rc, $output) = output_of("$root/tools/simulate", '--days', 3);
     is($rc, 2, 'too few days');
+    is($output, "simulate: --days: a number from 5 to 365 is needed, see --help\n", '.. is said, and nothing else');
+
+    for my $wrong (['--scans', 0], ['more']) {
+        ($rc, $output) = output_of("$root/tools/simulate", @{$wrong});
+        is($rc, 2, "@{$wrong}");
+        like($output, qr/^simulate: .*\Q$wrong->[0]\E.*, see --help\n\z/, '.. is named');
+    }
+
+    ($rc, $output) = output_of("$root/tools/simulate", '--scans', 10, '--out', '/nowhere/traffic');
+    is($rc, 1, 'nowhere to write');
+    like($output, qr{^simulate: /nowhere/traffic: No such file or directory$}, '.. is said');
 
     ($rc, $output) = output_of("$root/tools/simulate", '--params', write_file('wrong', "caps 3\nclones 5  # no such\n"));
-    isnt($rc, 0, 'a parameter that is none');
+    is($rc, 2, 'a parameter that is none');
     like($output, qr{wrong:2: there is no parameter "clones"}, 'is named with its place');
 
     ($rc, $output) = output_of("$root/tools/simulate", '--params', write_file('value', "caps many\n"));
