@@ -23,7 +23,7 @@ $sv->start_redis;
 $sv->product($gtin);
 
 my $pharmacy = $sv->location(role => 'pharmacy');
-my %keep     = (roles => 'housekeeping', housekeeping_interval => '100ms', inbox => undef);
+my %keep     = (roles => 'housekeeping', housekeeping_interval => '100ms', inbox => undef, session_keep => '40d');
 my $rounds   = 0;
 
 

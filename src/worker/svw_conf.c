@@ -103,7 +103,7 @@ svw_conf_read(svw_conf_t *conf, const char *file, char error[SVW_TEXT])
         .settle = 1000, .scan_interval = 1000, .relay_interval = 200, .relay_batch = 500,
         .redis_timeout = 250, .cache_ttl = 3600 * 1000, .housekeeping_interval = 60 * 1000,
         .months_ahead = 2, .idempotency_keep = 7 * SVW_DAY_MS, .drain_timeout = 10 * 1000,
-        .scan_keep = 400, .session_keep = 40, .finding_keep = 6 * 365, .case_keep = 6 * 365, .work_keep = 90,
+        .scan_keep = 400, .session_keep = 62, .finding_keep = 6 * 365, .case_keep = 6 * 365, .work_keep = 90,
         .ingest_processes = 1, .api_threads = 4, .capture_file_limit = 100 * SVW_MIB, .push_interval = 1000,
         .notify_severity = 2, .notify_hold = 30 * 60 * 1000, .notify_timeout = 10 * 1000, .notify_interval = 1000
     };
