@@ -101,6 +101,7 @@ create type sv.alert_filter as (
   proposed_closure  boolean,
   muted             boolean,
   severity          sv.severity,
+  number            bigint,
   rule              text,
   gtin              bigint,
   lot               text,
@@ -170,6 +171,11 @@ begin
           perform sv.bad_value(v_name, 'one of ' || array_to_string(enum_range(null::sv.severity), ', ') || ' is needed');
         end if;
         v_f.severity := v_value::sv.severity;
+      when 'number' then
+        if v_value !~ '^[0-9]{1,18}$' then
+          perform sv.bad_value(v_name, 'the number of a case is needed');
+        end if;
+        v_f.number := v_value::bigint;
       when 'gtin' then
         if v_value !~ '^(\d{8}|\d{12,14})$' or not sv.gs1_check_digit_ok(v_value) then
           perform sv.bad_value(v_name, 'a GTIN of 8, 12, 13 or 14 digits with its check digit is needed');
@@ -218,6 +224,7 @@ as $$
     (p_filter.proposed_closure is not null, 'c.proposed_closure = ($1).proposed_closure'),
     (p_filter.muted is not null, '(coalesce(c.muted_until, ''-infinity'') > ($1).now) = ($1).muted'),
     (p_filter.severity is not null, 'c.severity >= ($1).severity'),
+    (p_filter.number is not null, 'c.number = ($1).number'),
     (p_filter.gtin is not null, 'c.gtin = ($1).gtin'),
     (p_filter.country is not null, 'c.countries @> array[($1).country]'),
     (p_filter.since is not null, 'c.changed_at >= ($1).since'),
@@ -358,10 +365,11 @@ begin
 
   if p_counts then
     execute format(
-      'with found as (select c.status, c.severity, c.proposed_closure, count(*) as n from sv.case c where %s group by 1, 2, 3)
+      'with found as (select c.status, c.severity, c.rule, c.proposed_closure, count(*) as n from sv.case c where %s group by 1, 2, 3, 4)
        select jsonb_build_object(''total'', coalesce(sum(f.n), 0), ''proposed_closure'', coalesce(sum(f.n) filter (where f.proposed_closure), 0),
          ''status'', coalesce((select jsonb_object_agg(s.status, s.n) from (select o.status, sum(o.n) as n from found o group by 1) s), ''{}''),
-         ''severity'', coalesce((select jsonb_object_agg(s.severity, s.n) from (select o.severity, sum(o.n) as n from found o group by 1) s), ''{}''))
+         ''severity'', coalesce((select jsonb_object_agg(s.severity, s.n) from (select o.severity, sum(o.n) as n from found o group by 1) s), ''{}''),
+         ''rule'', coalesce((select jsonb_object_agg(s.rule, s.n) from (select o.rule, sum(o.n) as n from found o group by 1) s), ''{}''))
        from found f', v_where)
     into v_counts using v_filter, p_company;
 

@@ -91,18 +91,45 @@ as $$
   cross join lateral (select array (select x from unnest(f.actors) x where x ~ '^\d{13}$' order by x) as sites) a
 $$;
 
+-- Of scans by number (ascending), those of a time that are kept.  A number is not in
+-- the partitions' key, but those of a day lie close together: each partition is
+-- asked for the numbers that it may have, not for all.
+create function sv.scans_kept(p_scans bigint[], p_since timestamptz, p_until timestamptz)
+returns table (gtin bigint, at timestamptz, gateway text, boot bigint, seq bigint, n bigint, event_at timestamptz)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_part  text;
+  v_low   bigint;
+  v_high  bigint;
+begin
+  for v_part in
+    select k.part from sv.keep_parts('scan') k where k.attached and k.since < p_until and k.until > p_since
+    union all
+    select 'scan_default'
+  loop
+    execute format('select min(s.n), max(s.n) from sv.%I s', v_part) into v_low, v_high;
+
+    return query execute format(
+      'select s.gtin, s.at, s.gateway, s.boot, s.seq, s.n, coalesce(s.occurred_at, s.at)
+       from sv.%I s where s.n = any ($1) and s.at >= $2 and s.at < $3', v_part)
+    using p_scans[width_bucket(v_low - 1, p_scans) + 1 : width_bucket(v_high, p_scans)], p_since, p_until;
+  end loop;
+end
+$$;
+
 -- The scans of a case that are still kept, by the time of the event, behind the
 -- cursor, of products of this company.  On the first page: how many there are, and how many are gone.
 create function sv.alert_evidence(p_case sv.case, p_company text, p_cursor text, p_limit integer)
 returns jsonb
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
+set jit = off
 as $$
 declare
   v_scans   bigint[];
-  v_kept    bigint;
-  v_alien   bigint;
   v_part    text[];
   v_answer  jsonb;
 begin
@@ -120,40 +147,47 @@ begin
   where f.gtin = p_case.gtin and f.case_id = p_case.case_id;
 
   -- an offline replay is recorded up to 14 days after its event
-  with page as materialized (
-    select s.*, coalesce(s.occurred_at, s.at) as event_at
-    from sv.scan s
-    where s.n = any (v_scans) and s.at >= p_case.first_at - interval '1 day' and s.at < p_case.last_at + interval '16 days'
-      and sv.reviews(p_company, s.gtin)
-      and (v_part is null or (coalesce(s.occurred_at, s.at), s.n) > (timestamptz 'epoch' + v_part[1]::bigint * interval '1 microsecond', v_part[2]::bigint))
-    order by coalesce(s.occurred_at, s.at), s.n
-    limit p_limit + 1
-  ), told as (
-    select row_number() over (order by p.event_at, p.n) as place, p.event_at, p.n, sv.alert_scan_json(p.gtin, p.at, p.gateway, p.boot, p.seq, p_case) as body
-    from page p
+  with kept as materialized (
+    select k.* from sv.scans_kept(v_scans, p_case.first_at - interval '1 day', p_case.last_at + interval '16 days') k
+  ), products as materialized (
+    select distinct k.gtin from kept k
+  ), mine as materialized (
+    select d.gtin from products d where sv.reviews(p_company, d.gtin)
+  ), page as materialized (
+    select f.*, row_number() over (order by f.event_at, f.n) as place
+    from (
+      select k.*
+      from kept k
+      where k.gtin in (select m.gtin from mine m)
+        and (v_part is null or (k.event_at, k.n) > (timestamptz 'epoch' + v_part[1]::bigint * interval '1 microsecond', v_part[2]::bigint))
+      order by k.event_at, k.n
+      limit p_limit + 1) f
+  ), rules as materialized (
+    select x as n, jsonb_agg(distinct f.rule) as rules
+    from sv.case_finding f, unnest(f.scans) x
+    where f.gtin = p_case.gtin and f.case_id = p_case.case_id and x in (select p.n from page p)
+    group by x
   )
-  select jsonb_build_object('scans', coalesce(jsonb_agg(t.body order by t.place) filter (where t.place <= p_limit), '[]'))
+  select jsonb_build_object('scans', coalesce(jsonb_agg(sv.alert_scan_json(p.gtin, p.at, p.gateway, p.boot, p.seq, r.rules) order by p.place)
+        filter (where p.place <= p_limit), '[]'))
     || coalesce((
       select jsonb_build_object('next', encode(convert_to((extract(epoch from o.event_at) * 1000000)::bigint || ' ' || o.n, 'UTF8'), 'hex'))
-      from told o
-      where o.place = p_limit and exists (select from told m where m.place > p_limit)), '{}')
+      from page o
+      where o.place = p_limit and exists (select from page m where m.place > p_limit)), '{}')
+    || case when p_cursor is not null then '{}' else (
+      select jsonb_build_object('total', cardinality(v_scans) - count(*) filter (where k.gtin not in (select m.gtin from mine m)),
+        'gone', cardinality(v_scans) - count(*))
+      from kept k) end
   into v_answer
-  from told t;
-
-  if p_cursor is null then
-    select count(distinct s.n), count(distinct s.n) filter (where not sv.reviews(p_company, s.gtin)) into v_kept, v_alien
-    from sv.scan s
-    where s.n = any (v_scans) and s.at >= p_case.first_at - interval '1 day' and s.at < p_case.last_at + interval '16 days';
-
-    v_answer := v_answer || jsonb_build_object('total', cardinality(v_scans) - v_alien, 'gone', cardinality(v_scans) - v_kept);
-  end if;
+  from page p
+    join rules r on r.n = p.n;
 
   return v_answer;
 end
 $$;
 
 -- One scan: who, where, when, what, and which rules it is evidence of.
-create function sv.alert_scan_json(p_gtin bigint, p_at timestamptz, p_gateway text, p_boot bigint, p_seq bigint, p_case sv.case)
+create function sv.alert_scan_json(p_gtin bigint, p_at timestamptz, p_gateway text, p_boot bigint, p_seq bigint, p_rules jsonb)
 returns jsonb
 language sql stable
 as $$
@@ -166,8 +200,7 @@ as $$
                 else jsonb_build_object('role', l.role, 'gln', l.gln, 'name', l.name) end,
     'where', case when s.location_id is null then jsonb_build_object('country', s.country, 'lat', s.lat, 'lon', s.lon, 'accuracy_km', s.accuracy_km)
                   else jsonb_build_object('country', coalesce(l.country, s.country), 'lat', l.lat, 'lon', l.lon) end,
-    'rules', (select jsonb_agg(distinct f.rule) from sv.case_finding f
-              where f.gtin = p_case.gtin and f.case_id = p_case.case_id and s.n = any (f.scans))))
+    'rules', p_rules))
   from sv.scan s
   left join sv.location l on l.location_id = s.location_id
   where s.gtin = p_gtin and s.at = p_at and s.gateway = p_gateway and s.boot = p_boot and s.seq = p_seq

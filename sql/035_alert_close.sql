@@ -123,6 +123,10 @@ begin
     return v_results;
   end if;
 
+  if not v_filter.proposed_closure then
+    perform sv.bad_value('proposed_closure', 'none is closed but those that are proposed for closure');
+  end if;
+
   v_filter.proposed_closure := true;
 
   for v_case in execute format(

@@ -1,7 +1,8 @@
 #!/usr/bin/env perl
 
 # The list of cases among 200,000: what a page reads is in proportion to the
-# page, whatever it is selected by.  Blocks are counted, not time.
+# page, whatever it is selected by; and a case with the scans of many days.
+# Blocks are counted, not time.
 
 use strict;
 use warnings;
@@ -28,12 +29,11 @@ $sv->sql("vacuum analyze sv.$_") for qw(case case_finding);
 
 my $all = $sv->sql(q{select sum(pg_relation_size(x)) / current_setting('block_size')::integer from unnest(array['sv.case', 'sv.case_finding']::regclass[]) x});
 
-# blocks(FILTER, OPTION..): that a page is made of, and the numbers of its cases
+# blocks(SQL, BIND..): that are looked at
 sub blocks {
-    my ($filter, %option) = @_;
+    my ($sql, @bind) = @_;
 
-    my @args = ($filter, $option{sort} // 'severity', $option{cursor}, 50, $option{counts} // 0);
-    my $text = join '', @{$sv->dbh->selectcol_arrayref(q{explain (analyze, buffers, timing off, summary off) select sv.alert_page('', ?, ?, ?, ?, ?)}, undef, @args)};
+    my $text = join '', @{$sv->dbh->selectcol_arrayref("explain (analyze, buffers, timing off, summary off) $sql", undef, @bind)};
     my ($hit)  = $text =~ /shared hit=(\d+)/;
     my ($read) = $text =~ /read=(\d+)/;
 
@@ -76,10 +76,51 @@ for my $one (@list) {
 
     for my $sort (qw(severity changed)) {
         $sv->dbh->do('discard plans');
-        blocks($filter, sort => $sort);
-        my $n = blocks($filter, sort => $sort);
+        my ($n) = map { blocks(q{select sv.alert_page('', ?, ?, null, 50, false)}, $filter, $sort) } 1, 2;
         cmp_ok($n, '<', 3000, "$name, by $sort: $n blocks");
     }
 }
+
+
+# a copied code: 40,000 scans in twenty days, of which others have more
+my $owner = $sv->new_dbh;
+$owner->do('set role sv_owner');
+$owner->do(q{select sv.make_day_partition('scan', (now() at time zone 'UTC')::date - i) from generate_series(1, 20) i});
+$sv->sql(q{insert into sv.scan (gtin, at, gateway, boot, seq, n, serial, lot, operation, session, country, reason)
+    select 9506000134352, date_trunc('day', now(), 'UTC') - interval '20 days' + i * interval '14.4 s', 'g', 1, i, i, 'S' || i % 3, 'L77', 'verify', 's' || i, 'IT', 'ok'
+    from generate_series(1, 120000) i});
+# what came late: a number of another day, and a day that has no partition
+$sv->sql(q{update sv.scan set n = 120001 where n = 30});
+$sv->sql(q{insert into sv.scan (gtin, at, gateway, boot, seq, n, serial, lot, operation, session, country, reason)
+    values (9506000134352, date_trunc('day', now(), 'UTC') - interval '22 days', 'g', 2, 1, 120002, 'S0', 'L77', 'verify', 's', 'IT', 'ok')});
+$sv->sql('analyze sv.scan');
+$sv->sql(q{update sv.case_finding set scans = array(select i from generate_series(3, 120003, 3) i where i <> 30) || array[30, 120001, 120002] where finding_id = md5('f77')::uuid});
+$sv->sql(q{update sv.case set first_at = now() - interval '23 days', last_at = now() where number = 77});
+
+sub evidence {
+    my ($cursor, $limit) = @_;
+    return Test::SerialVerify::HTTP::decode($sv->sql(q{select sv.alert_evidence(c, '', ?, ?) from sv.case c where c.number = 77}, $cursor, $limit));
+}
+
+subtest 'a case of many scans' => sub {
+    my $first = evidence(undef, 50);
+    is_deeply([@{$first}{qw(total gone)}], [40_003, 2], 'all are counted');
+    is_deeply([map { $_->{n} } @{$first->{scans}}[0 .. 12]], [120_002, map({ 3 * $_ } 1 .. 9), 120_001, 33, 36], 'in the order of their time');
+
+    my ($n, $pages, $cursor, %seen) = (0, 0, undef);
+    do {
+        my $page = evidence($cursor, 20_000);
+        $n += @{$page->{scans}};
+        $seen{$_->{n}}++ for @{$page->{scans}};
+        $cursor = $page->{next};
+        $pages++;
+    } while (defined $cursor);
+    is_deeply([$pages, $n, scalar keys %seen], [3, 40_001, 40_001], 'each once');
+
+    # as where the days are large, of other packs
+    $sv->sql('set enable_seqscan = off');
+    my $read = blocks(q{select sv.alert_evidence(c, 'acme', null, 50) from sv.case c where c.number = 77});
+    cmp_ok($read, '<', 20_000, "the first page: $read blocks");
+};
 
 $sv->done_testing;

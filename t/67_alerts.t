@@ -118,16 +118,19 @@ subtest 'a list' => sub {
         'until=2026-11-20T13:00:02%2B01:00' => 'clone old',
         'since=2026-11-20T12:00:02Z&until=2026-11-20T12:00:04Z' => 'scanner info',
         'rule=nothing_like_it'           => '',
+        'number=3'                       => 'scanner',
+        'number=999999'                  => '',
     );
     is($named->(list("?$_")), $filter{$_}, $_) for sort keys %filter;
 
     my $counts = ask('reviewer', 'GET', '/alerts?counts=yes&limit=1')->{json};
     is_deeply($counts->{counts}, {total => 7, proposed_closure => 1, status => {new => 5, investigating => 1, closed => 1},
-        severity => {critical => 1, high => 2, medium => 2, low => 1, info => 1}}, 'totals');
+        severity => {critical => 1, high => 2, medium => 2, low => 1, info => 1},
+        rule => {impossible_travel => 3, site_burst => 1, off_market => 1, dead_pack => 1, harvesting => 1}}, 'totals');
     is(scalar @{$counts->{alerts}}, 1, 'of all pages');
     is($counts->{event}, $sv->sql('select n from sv.case_clock'), 'and how far it knows what was told');
     is_deeply(ask('reviewer', 'GET', '/alerts?counts=yes&rule=none')->{json}, {alerts => [], event => $counts->{event},
-        counts => {total => 0, proposed_closure => 0, status => {}, severity => {}}}, 'of nothing');
+        counts => {total => 0, proposed_closure => 0, status => {}, severity => {}, rule => {}}}, 'of nothing');
 
     my ($clone) = @{ask('reviewer', 'GET', '/alerts?severity=critical')->{json}{alerts}};
     is_deeply($clone, {id => $id{clone}, number => $clone->{number}, version => 1, gtin => $text, product => 'Aspirin 500 mg', lot => 'LOT1',
@@ -146,6 +149,7 @@ subtest 'a list' => sub {
         'gtin=09506000134353' => 'gtin', 'serial=A1' => 'serial', 'country=it' => 'country', 'actor=x' => 'actor', 'since=yesterday' => 'since',
         'until=2026-02-30T10:00:00Z' => 'until', 'since=2026-11-20T10:00:00' => 'since', 'colour=red' => 'colour', 'cursor=00' => 'cursor', 'cursor=zz' => 'cursor',
         'rule=a&rule=b' => 'rule', 'sort=changed&sort=changed' => 'sort', 'cause=' . 'x' x 101 => 'cause', 'rule=' => 'rule',
+        'number=two' => 'number', 'number=1e1' => 'number',
     );
     is(told(ask('reviewer', 'GET', "/alerts?$_")), "400 invalid_value $bad{$_}", $_) for sort keys %bad;
 
@@ -508,6 +512,7 @@ subtest 'closures in bulk' => sub {
         'a filter of no event' => [{filter => {}, count => 1}, '400 invalid_value event'],
         'a count in a text'    => [{filter => {}, count => '1', event => 1}, '400 invalid_value count'],
         'an unknown filter'    => [{filter => {colour => 'red'}, count => 1, event => 1}, '400 invalid_value colour'],
+        'what is not proposed' => [{filter => {proposed_closure => 'no'}, count => 0, event => 1}, '400 invalid_value proposed_closure'],
         'a filter in a list'   => [{filter => ['x'], count => 1, event => 1}, '400 invalid_value filter'],
         'a filter by number'   => [{filter => {gtin => 9506000134352}, count => 1, event => 1}, '400 invalid_value gtin'],
     );
