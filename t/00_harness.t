@@ -199,6 +199,15 @@ subtest 'installing leaves the machine as it was' => sub {
     is(Test::SerialVerify::slurp($policy), "theirs\n", 'a policy that was there is put back');
     is((stat $policy)[2] & oct('777'), oct('700'), 'with its mode');
 
+    # somebody else holds the lists
+    local $ENV{SV_APT_PAUSE} = '0.1';
+    ($rc, $output) = $apt->("[ \$2 = install ] || { echo x >> $machine/tried; [ \$(wc -l < $machine/tried) -ge 3 ] || exit 100; }", 'nginx');
+    is($rc, 0, 'lists that cannot be had at first');
+    is(-s "$machine/tried", 6, '.. are tried again');
+    ($rc) = $apt->("[ \$2 = install ] || exit 100", 'nginx');
+    is($rc, 100, '.. not for ever');
+    is(Test::SerialVerify::slurp($policy), "theirs\n", 'the policy is there after that, too');
+
     ($rc) = $apt->("kill -TERM \$PPID; exit 0", 'nginx');
     is($rc, 143, 'a signal');
     is(Test::SerialVerify::slurp($policy), "theirs\n", 'put back then too');
