@@ -64,7 +64,7 @@ sub new {
     push @open, $self;
 
     Test::SerialVerify::Report::watch(sub { glob "$base/*/error.log" });
-    Test::SerialVerify::Report::limit_time($option{timeout} // ($ENV{SV_TEST_ALL} ? 3600 : 900), sub { $self->abandon });
+    Test::SerialVerify::Report::limit_time($option{timeout} // ($ENV{SV_TEST_ALL} ? 3600 : 1200), sub { $self->abandon });
 
     return $self;
 }
@@ -458,12 +458,15 @@ sub sanitizer_env {
 
 
 # The directives a gateway gets unless start_nginx(verify => {..}) says otherwise; undef leaves one away.
+# On a busy machine 250 ms are no fault: who tests deadlines sets them.
 sub gateway_directives {
     my ($self, $option) = @_;
 
+    my %patient   = grep({ exists $option->{$_} } qw(deadline redis_timeout)) ? () : (deadline => '8s', redis_timeout => '2s');
     my %directive = (
         postgres => 'host=' . $self->pg_socket . ' dbname=sv user=sv_gateway',
         redis    => 'unix:' . $self->redis_socket,
+        %patient,
         %{$option // {}},
     );
 
@@ -690,6 +693,7 @@ sub worker_conf {
         settle         => '0ms',
         scan_interval  => '50ms',
         relay_interval => '20ms',
+        redis_timeout  => '2s',
         log_level      => 'info',
         %setting,
     );
@@ -753,7 +757,7 @@ sub api_settings {
 sub start_api {
     my ($self, %setting) = @_;
 
-    my $conf = $self->worker_conf(file => 'api.conf', $self->api_settings, roles => 'api', drain_timeout => '5s', %setting);
+    my $conf = $self->worker_conf(file => 'api.conf', $self->api_settings, roles => 'api', drain_timeout => '20s', %setting);
 
     unlink $self->api_socket;
     $self->start_server('api', env => $self->sanitizer_env('api'),

@@ -37,7 +37,7 @@ sub new {
     }
 
     Test::SerialVerify::Report::watch(sub { "$dir/log" });
-    Test::SerialVerify::Report::limit_time(900, sub { $self->stop });
+    Test::SerialVerify::Report::limit_time(1200, sub { $self->stop });
 
     $self->run($self->{bin} . '/initdb', '-D', "$dir/data", '-U', 'postgres', '--auth=trust', '--no-sync',
         '--encoding=UTF8', '--locale=C.UTF-8');

@@ -49,6 +49,37 @@ sub need_failpoints {
 }
 
 
+# said_after(change => CODE, ask => CODE, said => TEXT, within => SECONDS, back => CODE): how long after the change
+# something else was still said, counted from when it was asked, and what was said last.  A busy machine is
+# late now and then: what can be taken back is tried again.
+sub said_after {
+    my ($self, %of) = @_;
+
+    my ($late, $last);
+
+    for (1 .. ($of{back} ? 4 : 1)) {
+        $of{change}->();
+        my $start = time;
+        ($late, $last) = (0, '');
+
+        my $asks  = sub {
+            my $asked = time;
+            $last = $of{ask}->();
+            $late = $asked - $start if $last ne $of{said};
+            return $last eq $of{said};
+        };
+
+        eval { Test::SerialVerify::wait_for($asks, $of{said}) } or Test::More::diag($@);
+
+        last if $late < $of{within} || !$of{back};
+        $of{back}->();
+        Test::SerialVerify::wait_for(sub { $of{ask}->() ne $of{said} }, "no more $of{said}");
+    }
+
+    return ($late, $last);
+}
+
+
 # --- fake servers: t/fake/*.pl
 
 # start_fake('redis')              a fake

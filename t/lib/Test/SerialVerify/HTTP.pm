@@ -129,7 +129,7 @@ sub put {
 sub next_response {
     my ($self, $timeout, $no_body) = @_;
 
-    my $end    = time + ($timeout // 10);
+    my $end    = time + ($timeout // 30);
     my $select = IO::Select->new($self->{socket});
 
     while (1) {

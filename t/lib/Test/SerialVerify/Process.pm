@@ -149,7 +149,7 @@ sub stop {
     $self->resume;
     $self->signal($option{signal} // $self->{stop});
 
-    my $end = time + ($option{timeout} // 20);
+    my $end = time + ($option{timeout} // 60);
 
     while (time < $end) {
         return 1 if !$self->running;
