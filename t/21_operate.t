@@ -77,7 +77,7 @@ sub audits {
 sub wait_for_waiting {
     my ($count) = @_;
 
-    return $pg->wait_for($dbh, q{select count(*) = ? from pg_stat_activity where wait_event_type = 'Lock'}, $count);
+    return $pg->wait_for($dbh, q{select count(*) >= ? from pg_stat_activity where wait_event_type = 'Lock'}, $count);
 }
 
 

@@ -345,24 +345,37 @@ subtest 'unknown_products = create' => sub {
 };
 
 subtest 'a file that is still being written' => sub {
-    my $path = $sv->base . '/inbox/slow.csv';
-    my $csv = "gtin,serial,lot,expiry\n" . join '', map { "$gtin,S$_,L1,301231\n" } 1 .. 20;
+    my ($taken, $still);
 
-    # a piece each tenth of a second: longer than the settling time, never still
-    open(my $fh, '>', $path) or die $!;
-    $fh->autoflush(1);
-    my $taken = 0;
+    # a piece each tenth of a second: longer than the settling time, never still; but for a busy machine, which may stand still itself
+    for my $try (1 .. 10) {
+        my $name = "slow$try.csv";
+        my $csv  = "gtin,serial,lot,expiry\n" . join '', map { "$gtin,S$try-$_,L1,301231\n" } 1 .. 20;
+        my $last;
 
-    for my $piece ($csv =~ /(.{1,40})/gs) {
-        print {$fh} $piece;
-        Time::HiRes::sleep(0.1);
-        $taken ||= $sv->filed('slow.csv') ne 'inbox';
+        open(my $fh, '>', $sv->base . "/inbox/$name") or die $!;
+        $fh->autoflush(1);
+        ($taken, $still) = (0, 0);
+
+        for my $piece ($csv =~ /(.{1,40})/gs) {
+            print {$fh} $piece;
+            my $now = Time::HiRes::time();
+            $still = $now - $last if defined $last && $now - $last > $still;
+            $last  = $now;
+            Time::HiRes::sleep(0.1);
+            $taken ||= $sv->filed($name) ne 'inbox';
+        }
+
+        close $fh;
+        wait_for { $sv->filed($name) ne 'inbox' } 'the slow file';
+        next if $taken && $still > 0.2;
+
+        is($sv->filed($name), 'done', 'done');
+        is(packs("S$try-"), 20, 'whole');
+        last;
     }
 
     ok(!$taken, 'is left in peace');
-    close $fh;
-    wait_for { $sv->filed('slow.csv') eq 'done' } 'the slow file';
-    is(packs('S'), 20, 'whole');
 };
 
 subtest 'PostgreSQL is away for a while' => sub {

@@ -110,7 +110,7 @@ subtest 'SIGKILL at ten points' => sub {
         start_ingest();
 
         if (shift @stage) {
-            wait_for { $sv->sql('select count(*) from sv.load_stage') > 0 } 'staging', 60;
+            wait_for { $sv->sql('select count(*) from sv.load_stage') > 0 } 'staging';
             sleep rand($lines / 400_000);
         } else {
             wait_for { blocked() } "lot $n", 120;
@@ -128,7 +128,7 @@ subtest 'SIGKILL at ten points' => sub {
         # its session does not know yet, and goes on with the lot
         $dbh->rollback;
         $dbh->disconnect;
-        wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker'}) == 0 } 'its session to end', 60;
+        wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker'}) == 0 } 'its session to end';
         $half += half_lots();
         $looks++;
     }
@@ -205,8 +205,8 @@ subtest 'two workers on one inbox' => sub {
     my @lines = map { "$gtins[0],U$_,U,2030-12-31" } 1 .. 2000;
     $sv->deliver("u$_.csv", join("\n", 'gtin,serial,lot,expiry', shuffle(@lines), "$gtins[1],U$_,U,2030-12-31") . "\n") for 1 .. 6;
 
-    wait_for { !grep { -f } glob $sv->base . '/inbox/*' } 'all files', 60;
-    wait_for { $sv->sql('select bool_and(filed) from sv.load') } 'the last note', 30;
+    wait_for { !grep { -f } glob $sv->base . '/inbox/*' } 'all files';
+    wait_for { $sv->sql('select bool_and(filed) from sv.load') } 'the last note';
 
     is(scalar(grep { !/report/ } glob $sv->base . '/inbox/done/t*.csv'), 40, 'all are done');
     is($sv->sql(q{select count(*) from sv.pack where lot like 'T%'}), 9000, 'every pack once');

@@ -99,7 +99,7 @@ subtest 'as many events as packs, and one of them bad' => sub {
     # one of the two lots is merged, as if the product of the other were unknown
     is($sv->sql('select outcome from sv.merge_lot(?, ?, 1, gen_random_uuid())', $load, $stage), 'merged', 'one lot');
 
-    $sv->sql(q{set statement_timeout = '30s'});
+    $sv->sql(q{set statement_timeout = '300s'});
     my $done = eval { $sv->sql(q{select sv.load_finish(?, ?, 'partial', null, 1, 1, 1, 0, 1, '{}', '[]')}, $load, $stage); 1 };
     $sv->sql('reset statement_timeout');
 
@@ -222,7 +222,7 @@ subtest 'a dump of the database does not stop the relay' => sub {
 
     $dump->begin_work;
     $dump->do('lock table sv.audit_default, sv.finding_default in access share mode');
-    $sv->sql(q{set statement_timeout = '10s'});
+    $sv->sql(q{set statement_timeout = '60s'});
     ok(!eval { $sv->sql('select sv.keep_partitions(5)'); 1 }, 'a partition cannot be attached meanwhile');
     like($@, qr/lock timeout/, 'which is given up');
     $dump->rollback;
@@ -241,7 +241,7 @@ roles = ingest
     is($roles->(), 'ingest', 'one role');
     $sv->worker_conf(roles => 'housekeeping, relay', redis => undef);
     $sv->signal('worker', 'HUP');
-    wait_for { $roles->() eq 'housekeeping relay' } 'the others';
+    wait_for { $roles->() eq 'housekeeping relay' } 'the others', 180;
 
     $sv->write_file('worker.conf', $none);
     $sv->signal('worker', 'HUP');
@@ -250,7 +250,7 @@ roles = ingest
 };
 
 subtest 'a Redis that was long away does not hold up the outbox' => sub {
-    my $n    = 1000;
+    my $n    = 3000;
     my $node = 'unix:' . $sv->redis_socket;
     my $at   = $sv->location;
 
@@ -262,11 +262,11 @@ subtest 'a Redis that was long away does not hold up the outbox' => sub {
 
     my $pending = sub { $sv->sql('select count(*) from sv.relay_pending') };
 
-    wait_for { $pending->() < $n } 'the first of them', 30;
+    wait_for { $pending->() < $n } 'the first of them';
     $sv->sql(q{select reason from sv.operate(9506000134352, 'J1', 'J', '2030-12-31', 'supply', null, ?, 'k', 'f', 'scanned', null, 'XX-1', gen_random_uuid(), 'r')}, $at);
-    wait_for { $sv->sql(q{select count(*) from sv.outbox where at > now() - interval '1 minute'}) == 0 || !$pending->() } 'the operation', 60;
+    wait_for { $sv->sql(q{select count(*) from sv.outbox where at > now() - interval '1 minute'}) == 0 || !$pending->() } 'the operation';
     cmp_ok($pending->(), '>', 0, 'the operation is relayed in between');
-    wait_for { !$pending->() } 'the others', 60;
+    wait_for { !$pending->() } 'the others', 180;
 };
 
 subtest 'a dump of the database does not stop the next load' => sub {
@@ -280,7 +280,7 @@ subtest 'a dump of the database does not stop the next load' => sub {
 
     $dump->begin_work;
     $dump->do("lock table sv.$stage in access share mode");
-    $sv->sql(q{set statement_timeout = '10s'});
+    $sv->sql(q{set statement_timeout = '60s'});
     is(eval { $sv->sql('select sv.stage_clean()') }, 0, 'a staging table that is read stays for now') or diag($@);
     $sv->sql('reset statement_timeout');
     $dump->rollback;
@@ -310,7 +310,7 @@ subtest 'files that cannot be read do not keep others out' => sub {
     $sv->stop('worker');
     chmod 0, $sv->deliver("unreadable$_.csv", $csv) for 1 .. 1000;
     $sv->start_worker(roles => 'ingest', redis => undef, log_level => 'error');
-    wait_for { my $n = () = $sv->log_of('worker') =~ /Permission denied/g; $n >= 1000 } 'each to be tried', 60;
+    wait_for { my $n = () = $sv->log_of('worker') =~ /Permission denied/g; $n >= 1000 } 'each to be tried';
 
     feed('l.csv', $csv);
     is(($sv->filed('l.csv')), 'done', 'another file is taken');

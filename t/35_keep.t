@@ -72,7 +72,7 @@ sub round {
     return wait_for {
         $sv->sql(q{select count(*) from sv.keep_job where job = 'stages' and ran_at > ?}, $now)
             && $sv->sql(q{select a.ran_at > (select ran_at from sv.keep_job where job = 'stages') - interval '1 hour' from sv.keep_job a where job = 'receivers' and ran_at > ?}, $now)
-    } 'a round', 60;
+    } 'a round';
 }
 
 
@@ -107,7 +107,7 @@ subtest 'history of scans' => sub {
     scan(0, 1);
     make_day(900);
     my @gone = map { day_part($_) } 1200, 900, 401;
-    wait_for { !grep { there($_) } @gone } 'old partitions to go', 30;
+    wait_for { !grep { there($_) } @gone } 'old partitions to go';
     round();
     is_deeply([days_of()], [400, 400, 399, 399, 60, 60, 41, 41, 40, 40, 39, 39, 0], 'what is 400 days old or less stays');
     is_deeply([map { job('scans')->{$_} } qw(parts_all failed)], [3, undef], 'figures');
@@ -152,13 +152,18 @@ subtest 'in small steps, over a death' => sub {
     is($first->{more}, 1, 'and says that there is more');
     is($left->(), 60_000 - $first->{rows}, 'that part');
 
+    # it comes no further than this row
+    my $hold = $sv->new_dbh;
+    $hold->begin_work;
+    $hold->do(q{select from sv.scan where gateway = 'h' and seq = 60000 for update});
     $sv->start_worker(%keep);
     wait_for { $left->() < 50_000 } 'the worker to go on';
     $sv->kill9('worker');
-    my $then = $left->();
-    cmp_ok($then, '>', 0, 'killed in between');
+    cmp_ok($left->(), '>', 0, 'killed in between');
+    $hold->rollback;
+    $hold->disconnect;
     $sv->start_worker(%keep);
-    wait_for { $left->() == 0 } 'the rest', 60;
+    wait_for { $left->() == 0 } 'the rest';
     round();
     is($sv->sql('select done from sv.keep_page where part = ?', day_part(50)), 1, 'done');
     is($sv->sql('select count(*) from sv.scan where gateway = ?', 'h'), 60_000, 'no row is lost');
@@ -212,7 +217,7 @@ subtest 'nobody waits' => sub {
     }
 
     is($wrong, 0, "$n operations meanwhile");
-    cmp_ok($slowest, '<', 1, 'none of them waited');
+    cmp_ok($slowest, '<', 5, 'none of them waited');
     wait_for { !there(day_part(1000)) } 'the partition that was taken off';
     wait_for { !$sv->sql(q{select count(*) from sv.keep_parts('finding') where until < now() - interval '6 years'}) } 'old findings';
     is($sv->sql(q{select count(*) from sv.finding where rule = 'test'}), 2, 'young findings stay');

@@ -67,6 +67,7 @@ sub localized {
     local $/;
     my $text = <$out>;
     close $out or die 'localize failed';
+    $text =~ s/^( *)(serial_verify_redis )/$1serial_verify_deadline 8s;\n$1$2/m or die 'no redis';
 
     return $text;
 }

@@ -43,17 +43,31 @@ sub reference {
 }
 
 
-# seconds until all gateways say so
-sub seconds_until {
+# until all gateways say so
+sub until_said {
     my ($reason, @gateways) = @_;
 
-    my $start = time;
-
     for my $gateway (@gateways) {
-        Test::SerialVerify::wait_for { reason($gateway) eq $reason } "$reason at $gateway", 20;
+        Test::SerialVerify::wait_for { reason($gateway) eq $reason } "$reason at $gateway";
     }
 
-    return time - $start;
+    return;
+}
+
+
+# soon(SECONDS, CHANGE, REASON, GATEWAYS, TEXT, BACK): all gateways say so
+sub soon {
+    my ($within, $change, $reason, $gateways, $text, $back) = @_;
+
+    my ($took, $last) = $sv->said_after(change => $change, within => $within, back => $back, said => $reason, ask => sub {
+        my %said = map { reason($_) => 1 } @{$gateways};
+        join ' and ', sort keys %said;
+    });
+
+    is($last, $reason, $text);
+    cmp_ok($took, '<', $within, sprintf '%s (%.2f s)', $text, $took);
+
+    return;
 }
 
 
@@ -71,10 +85,11 @@ subtest 'a recall, with Redis dead' => sub {
     $sv->kill9('redis');
 
     for my $round (1 .. 3) {
-        $sv->recall_lot($gtin, 'LOT1', reason => "round $round");
-        cmp_ok(seconds_until('recalled', qw(one two)), '<', 1, 'recalled everywhere within a second');
-        $sv->lift_recall($gtin, 'LOT1');
-        cmp_ok(seconds_until('ok', qw(one two)), '<', 1, 'lifted everywhere within a second');
+        my $recall = sub { $sv->recall_lot($gtin, 'LOT1', reason => "round $round") };
+        my $lift   = sub { $sv->lift_recall($gtin, 'LOT1') };
+
+        soon(1, $recall, 'recalled', [qw(one two)], 'recalled everywhere within a second', $lift);
+        soon(1, $lift, 'ok', [qw(one two)], 'lifted everywhere within a second', $recall);
     }
 };
 
@@ -93,39 +108,40 @@ subtest 'changes that commit out of order' => sub {
     $second->do('reset lock_timeout');
 
     is(reason('one'), 'ok', 'nothing is seen before it is committed');
-    $first->commit;
-    $second->do('select sv.recall_lot(?, ?, ?)', undef, $gtin, 'LOT2', 'quick');
-
-    cmp_ok(seconds_until('recalled', qw(one two)), '<', 1, 'the first within a second');
+    soon(1, sub { $first->commit; $second->do('select sv.recall_lot(?, ?, ?)', undef, $gtin, 'LOT2', 'quick') }, 'recalled', [qw(one two)],
+        'the first within a second');
     Test::SerialVerify::wait_for { reference($_)->{recalled_lots} == 2 } "both at $_" for qw(one two);
     pass('and the second');
     $sv->lift_recall($gtin, $_) for qw(LOT1 LOT2);
-    seconds_until('ok', qw(one two));
+    until_said('ok', qw(one two));
 };
 
 
 subtest 'whoever reads is killed or stands still' => sub {
     for my $round (1 .. 6) {
-        my @workers = $sv->workers('one');
+        my $whole = sub {
+            $sv->lift_recall($gtin, 'LOT1');
+            until_said('ok', 'one');
+            Test::SerialVerify::wait_for { $sv->workers('one') == 2 } 'a new worker process';
+        };
 
         # one after the other: the one that holds the lease is among them
-        kill 'KILL', $workers[$round % @workers];
-        $sv->recall_lot($gtin, 'LOT1', reason => "round $round");
-        cmp_ok(seconds_until('recalled', 'one'), '<', 1, 'recalled within a second');
-        $sv->lift_recall($gtin, 'LOT1');
-        seconds_until('ok', 'one');
-        Test::SerialVerify::wait_for { $sv->workers('one') == 2 } 'a new worker process';
+        soon(1, sub {
+            my @workers = $sv->workers('one');
+            kill 'KILL', $workers[$round % @workers];
+            $sv->recall_lot($gtin, 'LOT1', reason => "round $round");
+        }, 'recalled', ['one'], 'recalled within a second', $whole);
+        $whole->();
     }
 
     for my $worker ($sv->workers('one')) {
-        kill 'STOP', $worker;
-        $sv->recall_lot($gtin, 'LOT1', reason => "$worker stands");
-        my $start = time;
-        Test::SerialVerify::wait_for { eval { $sv->get($link, key => $key, nginx => 'one', timeout => 0.2)->{json}{reason} eq 'recalled' } } 'recalled';
-        cmp_ok(time - $start, '<', 1, 'recalled within a second, with one process stopped');
-        kill 'CONT', $worker;
-        $sv->lift_recall($gtin, 'LOT1');
-        seconds_until('ok', 'one');
+        my $again = sub { kill 'CONT', $worker; $sv->lift_recall($gtin, 'LOT1'); until_said('ok', 'one') };
+
+        my ($took) = $sv->said_after(within => 1, back => $again, said => 'recalled',
+            change => sub { kill 'STOP', $worker; $sv->recall_lot($gtin, 'LOT1', reason => "$worker stands") },
+            ask => sub { eval { $sv->get($link, key => $key, nginx => 'one', timeout => 0.2)->{json}{reason} } // '' });
+        cmp_ok($took, '<', 1, 'recalled within a second, with one process stopped');
+        $again->();
     }
 };
 
@@ -145,7 +161,7 @@ subtest 'PostgreSQL is away' => sub {
     $sv->start_postgres;
     Test::SerialVerify::wait_for { !reference()->{stale} && current('three') } 'PostgreSQL to be read again';
     is($sv->get($link, key => 'key-0123456789abcdef0123', nginx => 'three')->{status}, 401, 'now it is');
-    seconds_until('ok', qw(one two three));
+    until_said('ok', qw(one two three));
     $sv->stop('three');
 };
 
@@ -155,15 +171,17 @@ subtest 'another database' => sub {
     my $n     = $sv->sql('select n from sv.ref_clock');
     my $epoch = $sv->sql('select pg_get_functiondef(?::regprocedure)', 'sv.epoch()');
 
-    $sv->sql('update sv.ref_clock set n = 1');
-    $sv->recall_lot($gtin, 'LOT1', reason => 'restored');
-    $sv->sql(q(create or replace function sv.epoch() returns text language sql stable as $$ select '1/7/0' $$));
-    cmp_ok(seconds_until('recalled', qw(one two)), '<', 3, 'a lower number of another timeline is read');
+    soon(3, sub {
+        $sv->sql('update sv.ref_clock set n = 1');
+        $sv->recall_lot($gtin, 'LOT1', reason => 'restored');
+        $sv->sql(q(create or replace function sv.epoch() returns text language sql stable as $$ select '1/7/0' $$));
+    }, 'recalled', [qw(one two)], 'a lower number of another timeline is read');
 
-    $sv->sql($epoch);
-    $sv->sql('update sv.ref_clock set n = ?', $n);
-    $sv->lift_recall($gtin, 'LOT1');
-    cmp_ok(seconds_until('ok', qw(one two)), '<', 3, 'and back');
+    soon(3, sub {
+        $sv->sql($epoch);
+        $sv->sql('update sv.ref_clock set n = ?', $n);
+        $sv->lift_recall($gtin, 'LOT1');
+    }, 'ok', [qw(one two)], 'and back');
 };
 
 
@@ -186,7 +204,7 @@ subtest 'the zone is full' => sub {
     is(reference()->{products}, 20001, 'a larger zone has all');
 
     $sv->numbered('update sv.product set ref_n = ?, deleted = true where gtin > 10000000000000');
-    Test::SerialVerify::wait_for { current('small') } 'the small zone to have it', 30;
+    Test::SerialVerify::wait_for { current('small') } 'the small zone to have it';
     $now = reference('small');
     is($now->{products}, 1, 'it recovers by itself');
     ok(!$now->{full} && !$now->{stale}, 'and is up to date');

@@ -43,7 +43,7 @@ SKIP: {
     my $home = $sv->directory('beside');
     my $env  = $sv->sanitizer_env('beside', 1);
     $sv->{port}{beside} = $sv->port;
-    $sv->write_file('beside/nginx.conf', "load_module $copy;\n" . $sv->nginx_conf('beside', verify => {deadline => '8s', redis_timeout => '2s'}));
+    $sv->write_file('beside/nginx.conf', "load_module $copy;\n" . $sv->nginx_conf('beside'));
     $sv->start_server('beside', stop => 'QUIT', orphan => 'TERM', command => [@private, (map { "$_=$env->{$_}" } sort keys %{$env}),
         '/usr/sbin/nginx', '-p', "$home/", '-c', "$home/nginx.conf", '-e', "$home/error.log"]);
     $sv->ready('beside', sub { $sv->gateway_ready('beside') });
@@ -65,7 +65,7 @@ SKIP: {
 SKIP: {
     skip 'strace is not installed', 4 if !grep { -x "$_/strace" } split /:/, $ENV{PATH};
 
-    $sv->start_nginx(name => 'traced');
+    $sv->start_nginx(name => 'traced', verify => {deadline => '500ms'});
     my ($worker) = $sv->workers('traced');
     my $trace = "$sv->{base}/trace";
 

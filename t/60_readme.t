@@ -163,7 +163,7 @@ subtest 'the configuration' => sub {
         [qr/(?<=dbname=)serial_verify(?= )/,          'sv'],
         [qr/(?<=serial_verify_redis ) *\S+(?=;)/,     'unix:' . $sv->redis_socket],
         [qr/(?<=listen 127\.0\.0\.1:)8080(?=;)/,      $port],
-        [qr/(?<=http \{\n)/,                          "    access_log off;\n$temp"],
+        [qr/(?<=http \{\n)/,                          "    access_log off;\n    serial_verify_deadline 8s;\n$temp"],
         [qr/\A/,                                      "daemon off;\npid $home/pid;\nerror_log $home/error.log notice;\n"],
     );
 

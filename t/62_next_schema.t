@@ -81,7 +81,7 @@ is($sv->get($link, key => $key)->{json}{reason}, 'already_supplied_here', 'the v
 is($sv->get('/status')->{json}{reference_data}{unreadable}, 0, 'rows of an unknown kind are no fault');
 
 $sv->recall_lot($gtin, 'LOT1');
-Test::SerialVerify::wait_for { $sv->get($link, key => $key)->{json}{reason} eq 'recalled' } 'the recall', 5;
+Test::SerialVerify::wait_for { $sv->get($link, key => $key)->{json}{reason} eq 'recalled' } 'the recall';
 ok(1, 'a recall arrives');
 
 $sv->done_testing;

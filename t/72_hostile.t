@@ -31,7 +31,7 @@ sub feed {
     my ($name, $content) = @_;
 
     $sv->deliver($name, $content);
-    wait_for { $sv->filed($name) =~ /done|rejected/ } "$name to be filed", 120;
+    wait_for { $sv->filed($name) =~ /done|rejected/ } "$name to be filed", 300;
 
     my $place = $sv->filed($name);
 

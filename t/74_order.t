@@ -23,7 +23,7 @@ my $gtin   = 9506000134352;
 my $second = 9506000134369;
 my $all    = $ENV{SV_TEST_ALL};
 my $seed   = $ENV{SV_TEST_SEED} // time % 1_000_000;
-my $sv     = Test::SerialVerify->new(timeout => $all ? 3600 : 900);
+my $sv     = Test::SerialVerify->new;
 
 srand $seed;
 diag("SV_TEST_SEED=$seed");
@@ -144,7 +144,7 @@ my @told = story($all ? 150 : 60);
 
 start('worker');
 $sv->deliver(@{$_}) for files('first', @told);
-wait_for { taken() } 'the first delivery', 300;
+wait_for { taken() } 'the first delivery', 600;
 my $expected = $facts->tables;
 
 is($sv->sql(q{select count(*) from sv.load where state <> 'loaded'}), 0, 'every file is loaded');
@@ -175,7 +175,7 @@ for my $round (1 .. $rounds) {
         }
     }
 
-    wait_for { taken() } "round $round", 300;
+    wait_for { taken() } "round $round", 600;
     my $tables = $facts->tables;
 
     if (!is_deeply($tables, $expected, "round $round: " . @files . ' files')) {

@@ -138,7 +138,7 @@ subtest 'a feed with many files does not keep others waiting' => sub {
     cmp_ok($sv->sql(q{select count(*) from sv.load where file ~ '^m' and load_id < (select max(load_id) from sv.load where file ~ '^f')}), '<=', 5,
         'one of each feed in turn');
 
-    wait_for { $sv->sql(q{select count(*) from sv.load where filed and file ~ '^m'}) == $n } 'the many', 60;
+    wait_for { $sv->sql(q{select count(*) from sv.load where filed and file ~ '^m'}) == $n } 'the many';
     is($sv->sql(q{select string_agg(substr(file, 2), ' ' order by load_id) from sv.load where file ~ '^m'}),
         join(' ', map { "$_.csv" } 1 .. $n), 'of one feed the oldest first');
     is($sv->sql(q{select string_agg(feed, ' ' order by feed) from sv.load where file ~ '^f'}), 'few1 few2 few3', 'a load names its feed');
@@ -154,7 +154,8 @@ subtest 'several processes share all inboxes' => sub {
     }
 
     $sv->start_worker(roles => 'ingest', redis => undef, inbox => undef, ingest_processes => 4, @config);
-    wait_for { 0 == (() = glob "$base/p[1-5]/*.csv") } 'every file', 60;
+    wait_for { 0 == (() = glob "$base/p[1-5]/*.csv") } 'every file';
+    wait_for { !$sv->sql('select count(*) from sv.load where not filed') } 'what is noted of them';
     is($sv->sql(q{select count(*) from sv.pack where lot ~ '^P'}), 5 * $n, 'every pack');
     is($sv->sql(q{select count(*) from sv.load where feed ~ '^p' and filed and attempts = 1 and state = 'loaded'}), 5 * $n, 'each file is one load');
     is(scalar(() = glob "$base/p[1-5]/done/*.report.json"), 5 * $n, 'and has a report');
@@ -169,6 +170,7 @@ subtest 'a directory that is away' => sub {
     feed('here', 'x.csv', csv('H', 'H1'));
     $sv->start_worker(roles => 'ingest', redis => undef, inbox => undef, @config);
     wait_for { (report('here', 'x.csv'))[0] } 'the other';
+    wait_for { $sv->log_of('worker') =~ /No such file/ } 'a look at the one that is away';
     like($sv->log_of('worker'), qr{\[error\].* inbox "\Q$base\E/away": No such file}, 'is told');
     $sv->stop('worker');
 };

@@ -50,10 +50,11 @@ my $before = time;
 $sv->start_worker(roles => 'ingest', redis => undef, ingest_processes => 2, log_level => 'warn');
 my $filed = sub { $sv->sql('select count(*) from sv.load where filed') };
 
-wait_for { $filed->() >= 500 } 'the first of them', 60;
+wait_for { $filed->() >= 500 } 'the first of them', 300;
 my $early = high_water();
 
-wait_for { opendir(my $dir, $in) or die $!; !grep { /\.csv$/ } readdir $dir } 'every file', $files / 20 + 60;
+wait_for { opendir(my $dir, $in) or die $!; !grep { /\.csv$/ } readdir $dir } 'every file', $files / 10 + 300;
+wait_for { !$sv->sql('select count(*) from sv.load where not filed') && !$sv->sql('select count(*) from sv.load_stage where not free') } 'what is noted of them';
 my $late = high_water();
 
 diag(sprintf '%d files, %.0f a second; high water %d kB after 500, %d kB at the end', $files, $files / (time - $before), $early, $late);

@@ -86,7 +86,7 @@ sub outcome {
 }
 
 
-sub done { my ($id) = @_; return wait_for { $sv->sql(q{select state = 'done' from sv.capture where capture_id = ?}, $id) } "capture $id", 30 }
+sub done { my ($id) = @_; return wait_for { $sv->sql(q{select state = 'done' from sv.capture where capture_id = ?}, $id) } "capture $id" }
 
 
 sub said {

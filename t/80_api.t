@@ -146,7 +146,7 @@ subtest 'limits' => sub {
     $connection->put("POST /epcis/capture HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer $mah->{key}\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n");
     $connection->put('10000' . "\r\n" . ' ' x 65536 . "\r\n") for 1 .. 17;
     $connection->put("0\r\n\r\n");
-    problem($connection->next_response(20), 413, 'body_too_large', 'in pieces of no declared length');
+    problem($connection->next_response(60), 413, 'body_too_large', 'in pieces of no declared length');
 
     problem($sv->request('GET', '/epcis/capture?' . join('&', map { "a$_=1" } 1 .. 33), %ask), 400, 'target_malformed', 'many parameters');
     is($sv->api_request('GET', '/epcis/capture', who => $mint, headers => {map { ("X-$_" => 'x' x 1000) } 1 .. 100})->{status}, 431, 'a large header')
@@ -169,7 +169,7 @@ subtest 'slow clients' => sub {
 
     my $start = time;
     is($sv->get('/epcis/capture', key => $mah->{key})->{status}, 200, 'others are answered') for 1 .. 10;
-    cmp_ok(time - $start, '<', 5, 'at once');
+    cmp_ok(time - $start, '<', 20, 'at once');
 
     Test::SerialVerify::wait_for { grep { /\.part$/ } files() } 'their bodies to begin';
     $_->close_now for @slow;
@@ -197,8 +197,8 @@ subtest 'a stop with requests under way' => sub {
 
     $held->rollback;
     $slow->put('12}');
-    is(($sv->answers(10, $waiting))[0]{status}, 202, 'what waited is finished');
-    is($slow->next_response(10)->{status}, 202, 'and what was still coming');
+    is(($sv->answers(60, $waiting))[0]{status}, 202, 'what waited is finished');
+    is($slow->next_response(60)->{status}, 202, 'and what was still coming');
     ok($sv->stop('api'), 'then it ends');
 };
 

@@ -108,7 +108,7 @@ subtest 'a job' => sub {
         . "GS1-Capture-Error-Behaviour: proceed\r\nTransfer-Encoding: chunked\r\n\r\n");
     $piece->put(sprintf("%x\r\n%s\r\n", length $_, $_)) for $large =~ /(.{1,9973})/gs;
     $piece->put("0\r\n\r\n");
-    $answer = $piece->next_response(30);
+    $answer = $piece->next_response(60);
     is($answer->{json}{captureErrorBehaviour}, 'proceed', 'proceed, in pieces') or diag($answer->{body});
     is(unpack('H*', $sv->sql('select digest from sv.capture where capture_id = ?', id_of($answer))), sha256_hex($large), 'whole');
 };
@@ -209,8 +209,8 @@ subtest 'killed in between' => sub {
 
     $sv->kill9('api');
     $held->rollback;
-    is(($sv->answers(10, $waiting))[0]{status}, 503, 'whose client is told that the outcome is not known');
-    is($half->next_response(10)->{status}, 503, 'and the other one');
+    is(($sv->answers(60, $waiting))[0]{status}, 503, 'whose client is told that the outcome is not known');
+    is($half->next_response(60)->{status}, 503, 'and the other one');
 
     # a session that was killed may still have committed
     Test::SerialVerify::wait_for { !$sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api'}) } 'its session to end';
@@ -249,7 +249,7 @@ sub done {
 
     my $id = id_of($answer) || die "no job: $answer->{status} $answer->{body}";
 
-    return Test::SerialVerify::wait_for { my $job = job($who, $id)->{json}; $job && !$job->{running} && $job } 'the job to be done', 60;
+    return Test::SerialVerify::wait_for { my $job = job($who, $id)->{json}; $job && !$job->{running} && $job } 'the job to be done', 180;
 }
 
 sub packs { my ($lot) = @_; return $sv->sql('select count(*) from sv.pack where lot = ?', $lot) }

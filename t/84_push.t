@@ -68,7 +68,7 @@ sub load {
 sub chained { return wait_for { $sv->sql('select count(*) from sv.outbox') == 0 } 'the chain' }
 sub cursor  { return $sv->sql('select n from sv.push where target not like ?', '% %') // 0 }
 sub head    { return $sv->sql('select n from sv.audit_head') }
-sub pushed  { chained(); return wait_for { cursor() == head() } 'everything to be pushed', 60 }
+sub pushed  { chained(); return wait_for { cursor() == head() } 'everything to be pushed', 180 }
 sub id_of   { my ($event) = @_; return $event->{eventID} . ($event->{errorDeclaration} ? ' declared' : '') }
 
 
@@ -180,9 +180,9 @@ $receiver->mode('429 Retry-After: 2');
 operate('A000003', 'supply');
 chained();
 wait_for { $receiver->ended($mark) } 'an attempt';
-$receiver->mode('ok');
 wait_for { defined $sv->sql('select next_at from sv.push') } 'the failure to be written down';
 cmp_ok($sv->sql('select extract(epoch from next_at - error_at) from sv.push'), '>=', 1.9, 'and gets it');
+$receiver->mode('ok');
 pushed();
 
 # --- a refusal

@@ -61,12 +61,7 @@ sub everywhere {
 sub within_a_second {
     my ($change, $serial, $said, $text) = @_;
 
-    $change->();
-    my $start = time;
-    my $last;
-
-    eval { Test::SerialVerify::wait_for { ($last = everywhere($serial)) eq $said } $said, 10 };
-    my $took = time - $start;
+    my ($took, $last) = $sv->said_after(change => $change, ask => sub { everywhere($serial) }, said => $said, within => 1);
 
     is($last, $said, "$text: everywhere");
     cmp_ok($took, '<', 1, sprintf '%s: within a second (%.2f s)', $text, $took);
@@ -101,7 +96,7 @@ sub copied {
     my $number = $sv->sql('select n from sv.ref_clock');
 
     for my $gateway (@gateways) {
-        Test::SerialVerify::wait_for { $sv->figure('reference_data', 'change', {nginx => $gateway}) >= $number } "the copy of $gateway", 5;
+        Test::SerialVerify::wait_for { $sv->figure('reference_data', 'change', {nginx => $gateway}) >= $number } "the copy of $gateway";
     }
 
     return;
@@ -182,7 +177,7 @@ subtest 'what Redis and this process remember' => sub {
 
     lift($list->{recall_id});
     copied();
-    Test::SerialVerify::wait_for { everywhere('L1'); $sv->cached($gtin, 'L1') } 'an entry of L1', 5;
+    Test::SerialVerify::wait_for { everywhere('L1'); $sv->cached($gtin, 'L1') } 'an entry of L1';
 
     $sv->kill9('redis');
     within_a_second(sub { $list = call('recall_serials', $gtin, ['L1'], 'stolen', undef, 'test') }, 'L1', 'recalled, stolen', 'Redis dead');
@@ -195,16 +190,17 @@ subtest 'a burst of the public while a recall arrives' => sub {
     my @asked = map { ['GET', $sv->link_to($gtin, 'L3'), nginx => 'north'] } 1 .. 20;
     $sv->parallel(@asked);
     my $list = call('recall_serials', $gtin, ['L3'], 'stolen', undef, 'test');
+    copied();
     my $from = time;
     my @late;
 
-    while (time - $from < 2) {
+    # what is remembered of an answer to the public is a second old at most
+    while (!@late || time - $from < 2) {
         my $begun = time;
         my %seen = map { said($_) => 1 } $sv->parallel(@asked[0 .. 7]);
         push @late, keys %seen if $begun - $from > 1;
     }
 
-    ok(@late > 0, 'asked later than a second');
     is_deeply([grep { $_ ne 'recalled, stolen' } @late], [], 'nobody is told anything else');
     lift($list->{recall_id});
 };
@@ -213,12 +209,12 @@ subtest 'a burst of the public while a recall arrives' => sub {
 subtest 'without PostgreSQL' => sub {
     my $list = call('recall_serials', $gtin, ['L1'], 'stolen', undef, 'test');
     copied();
-    Test::SerialVerify::wait_for { verify('A5', gtin => $other); $sv->cached($other, 'A5') } 'an entry of another product', 5;
+    Test::SerialVerify::wait_for { verify('A5', gtin => $other); $sv->cached($other, 'A5') } 'an entry of another product';
     $sv->pause('postgres');
     is(verify('A1')->{status}, 503, 'a cached pack of the product cannot be told');
     is(said(verify('A5', gtin => $other)), 'ok', 'one of another product can');
     $sv->resume('postgres');
-    Test::SerialVerify::wait_for { said(verify('A1')) eq 'ok' } 'the answer', 10;
+    Test::SerialVerify::wait_for { said(verify('A1')) eq 'ok' } 'the answer';
     lift($list->{recall_id});
 };
 

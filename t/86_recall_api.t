@@ -72,7 +72,7 @@ subtest 'the four kinds' => sub {
         is($made->{json}{count}, $kind eq 'serials' ? 2 : undef, "$kind: how many serials");
 
         for my $gateway (qw(north south)) {
-            Test::SerialVerify::wait_for { verdict('A1', $gateway) eq "$reason glass (R-1)" } "$kind at $gateway", 5;
+            Test::SerialVerify::wait_for { verdict('A1', $gateway) eq "$reason glass (R-1)" } "$kind at $gateway";
         }
 
         is(ask('authority', 'GET', "/recalls/$id")->{body}, $made->{body}, "$kind: read by its address");
@@ -89,7 +89,7 @@ subtest 'the four kinds' => sub {
         is($lifted->{json}{lifted_by}, $sv->sql('select gln from sv.location where location_id = ?', $who{sister}{id}), "$kind: by whom");
         is(lift('sister', $id)->{status}, 200, "$kind: lifted again");
         is(told(lift('authority', $id, 'again')), '409 conflict recall', "$kind: it is closed");
-        Test::SerialVerify::wait_for { verdict('A1') eq 'ok' } "$kind: the lift", 5;
+        Test::SerialVerify::wait_for { verdict('A1') eq 'ok' } "$kind: the lift";
     }
 
     is($sv->sql(q{select count(*) from sv.audit where kind = 'recall' and location_id = any (?) and request_id ~ '^[0-9a-f]{32}$'},
@@ -117,7 +117,7 @@ subtest 'who may' => sub {
     is(told($late), '403 not_permitted recall', 'and does not lift it a day later');
     like($late->{json}{detail}, qr/within 24 hours/, 'and is told why');
     is(lift('authority', $own)->{status}, 200, 'the authority does');
-    ok(eval { Test::SerialVerify::wait_for { verdict('A1') eq 'recalled glass' } 'the verdict', 5 }, 'its own recall is still there');
+    ok(eval { Test::SerialVerify::wait_for { verdict('A1') eq 'recalled glass' } 'the verdict' }, 'its own recall is still there');
     is(lift('authority', $id)->{status}, 200, 'until it lifts it');
 };
 
@@ -208,7 +208,7 @@ subtest 'repeated' => sub {
         POSIX::_exit($answer->{status} == 200 ? 1 : 0);
     }
 
-    Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api' and wait_event_type = 'Lock'}) } 'the lift to wait', 5;
+    Test::SerialVerify::wait_for { $sv->sql(q{select count(*) from pg_stat_activity where usename = 'sv_api' and wait_event_type = 'Lock'}) } 'the lift to wait';
     $sv->kill9('api');
     waitpid $pid, 0;
     is($?, 0, 'no success is told');

@@ -96,7 +96,7 @@ sub capture {
     my $answer = ask($who, 'POST', '/epcis/capture', $body, %header);
     my $job    = $answer->{headers}{location} // die "no job: $answer->{status} $answer->{body}";
 
-    return Test::SerialVerify::wait_for { my $got = ask($who, 'GET', $job)->{json}; !$got->{running} && $got } 'the job to be done', 60;
+    return Test::SerialVerify::wait_for { my $got = ask($who, 'GET', $job)->{json}; !$got->{running} && $got } 'the job to be done';
 }
 
 # Without what differs from request to request, and without what was asked for.
@@ -428,7 +428,7 @@ subtest 'exports' => sub {
     my $until = $sv->sql(q{select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')});
     $sv->stop('worker');
     $sv->start_worker(roles => 'relay');
-    Test::SerialVerify::wait_for { !$sv->sql('select count(*) from sv.outbox') } 'the relay', 60;
+    Test::SerialVerify::wait_for { !$sv->sql('select count(*) from sv.outbox') } 'the relay';
 
     my %packs = (acme => $gtin, bolt => $own);
 
