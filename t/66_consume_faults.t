@@ -94,6 +94,20 @@ subtest 'a stream that somebody cuts off' => sub {
     whole('cut off');
 };
 
+# one that was acknowledged and stays, when a server dies between the two, would stay for ever
+subtest 'deleted, then acknowledged' => sub {
+    $sv->redis->config('set', 'slowlog-log-slower-than', 0);
+    gateway()->send(scans('AA'));
+    comes('AA');
+    my $done = wait_for {
+        my @found = map { $_->[3][0] } reverse @{$sv->redis->slowlog('get', 100)};
+        @found = grep {/^x(?:ack|del)$/i} @found;
+        @found == 2 && \@found;
+    } 'both';
+    $sv->redis->config('set', 'slowlog-log-slower-than', 10_000);
+    is_deeply([map {lc} @{$done}], [qw(xdel xack)], 'in this order');
+};
+
 subtest 'a stream or its group is gone' => sub {
     my $gateway = gateway();
     my %gone    = (
@@ -188,6 +202,24 @@ subtest 'a day without a partition' => sub {
     for (1 .. 9) { last if !$sv->sql(q{select more from sv.keep_scans(now() - interval '400 days', 1000)}) }
     is(there('G4'), 0, 'and it goes with the next round');
     whole('days');
+};
+
+# longer than a lease: whoever waits for it must not take it away, for ever
+subtest 'two workers, and history that takes long to read' => sub {
+    $sv->stop('worker');
+    $sv->sql('alter function sv.judge_late(bigint, text, timestamptz) rename to judge_late_fast');
+    $sv->sql(q{create function sv.judge_late(p_gtin bigint, p_lot text, p_since timestamptz)
+        returns table (gtin bigint, lot text, expiry text, at_ms bigint, serials text)
+        language sql security definer set search_path = pg_catalog, pg_temp
+        as $$ select l.* from (select pg_sleep(12)) s, sv.judge_late_fast(p_gtin, p_lot, p_since) l $$});
+    $sv->start_worker(name => $_, roles => 'consume', drain_timeout => '1s') for qw(one two);
+    gateway()->send(scans('K1'));
+    comes('K1');
+    $sv->stop($_) for qw(one two);
+    $sv->sql('drop function sv.judge_late(bigint, text, timestamptz)');
+    $sv->sql('alter function sv.judge_late_fast(bigint, text, timestamptz) rename to judge_late');
+    $sv->start_worker(roles => 'consume', drain_timeout => '1s');
+    whole('two workers');
 };
 
 # What was acknowledged in a stream is gone with it; operations are in the chain of that time.

@@ -148,7 +148,7 @@ svw_consume_take(svw_consume_t *consume, int *waits)
     PGresult          *rows;
     const char *const  params[] = { consume->holder, lease };
 
-    snprintf(lease, sizeof(lease), "%d", SVW_CONSUME_LEASE);
+    snprintf(lease, sizeof(lease), "%d", consume->building ? SVW_CONSUME_LONG : SVW_CONSUME_LEASE);
 
     if (svw_consume_db(consume, svw_db_query(&consume->db, &rows, "select held, kept, waits, again from sv.judge_take($1, $2)", 2, params)) != 0) {
         return -1;

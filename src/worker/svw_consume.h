@@ -32,6 +32,7 @@
 
 
 #define SVW_CONSUME_LEASE   10000       /* ms */
+#define SVW_CONSUME_LONG    120000      /* ms, while history is read: one that dies is replaced at once all the same */
 #define SVW_CONSUME_BATCH   5000        /* scans a transaction, and what is left of a block */
 #define SVW_CONSUME_BLOCKS  32          /* of a stream at once */
 #define SVW_CONSUME_CHAIN   1000        /* rows of the audit chain a transaction */
@@ -96,6 +97,7 @@ typedef struct {
     unsigned              unsettled:1;  /* it may have more to say of what it was told */
     unsigned              refused:1;    /* PostgreSQL took the last part not, for what was in it */
     unsigned              narrow:1;     /* it is looked for */
+    unsigned              building:1;   /* history is read */
     unsigned              again:1;      /* something put aside is to be judged after all */
     unsigned              failures;     /* one after the other */
     int64_t               settled, facts_looked, params_looked;

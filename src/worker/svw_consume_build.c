@@ -5,6 +5,7 @@
 #include <string.h>
 
 
+static int svw_build_memory(svw_consume_t *consume);
 static int svw_build_params(svw_consume_t *consume);
 static int svw_build_judge(svw_consume_t *consume);
 static int svw_build_markets_n(svw_consume_t *consume);
@@ -22,23 +23,17 @@ static void svw_build_found(void *data, const svw_finding_t *finding);
 int
 svw_consume_build(svw_consume_t *consume)
 {
+    int      rc;
     int64_t  began;
 
     began = svw_now_ms();
     consume->fed = 1;
 
-    if (svw_build_params(consume) != 0 || svw_build_judge(consume) != 0
-        || svw_build_markets_n(consume) != 0 || svw_consume_sites(consume) != 0 || svw_consume_recalls(consume) != 0
-        || svw_build_scans(consume) != 0 || svw_consume_late(consume, NULL, NULL) != 0)
-    {
-        return -1;
-    }
+    consume->building = 1;
+    rc = svw_build_memory(consume);
+    consume->building = 0;
 
-    if (svw_judge_settle(consume->judge) != 0 || svw_case_store_again(&consume->store) != 0) {
-        return svw_consume_memory(consume);
-    }
-
-    if (svw_case_store_waits(&consume->store) && svw_build_cases(consume) != 0) {
+    if (rc != 0 || (svw_case_store_waits(&consume->store) && svw_build_cases(consume) != 0)) {
         return -1;
     }
 
@@ -50,6 +45,24 @@ svw_consume_build(svw_consume_t *consume)
     consume->facts_looked = consume->settled;
 
     return 0;
+}
+
+
+/* Some of its steps take longer than a lease: two workers would take it from each other for ever. */
+static int
+svw_build_memory(svw_consume_t *consume)
+{
+    int  waits;
+
+    if (svw_consume_take(consume, &waits) != 1
+        || svw_build_params(consume) != 0 || svw_build_judge(consume) != 0
+        || svw_build_markets_n(consume) != 0 || svw_consume_sites(consume) != 0 || svw_consume_recalls(consume) != 0
+        || svw_build_scans(consume) != 0 || svw_consume_late(consume, NULL, NULL) != 0)
+    {
+        return -1;
+    }
+
+    return svw_judge_settle(consume->judge) == 0 && svw_case_store_again(&consume->store) == 0 ? 0 : svw_consume_memory(consume);
 }
 
 

@@ -362,7 +362,10 @@ svw_stream_field(const redisReply *fields, char name)
 }
 
 
-/* After the commit.  What a server does not take is delivered again, and found in history. */
+/*
+ * After the commit.  What a server does not take is delivered again, and found in
+ * history.  Deleted first: what was acknowledged and is still there would stay for ever.
+ */
 void
 svw_consume_acknowledge(svw_consume_t *consume)
 {
@@ -380,7 +383,7 @@ svw_consume_acknowledge(svw_consume_t *consume)
 
         deadline = svw_now_ms() + stream->redis.conf->redis_timeout;
 
-        if (svw_stream_append(stream, "XACK") != 0 || svw_stream_append(stream, "XDEL") != 0) {
+        if (svw_stream_append(stream, "XDEL") != 0 || svw_stream_append(stream, "XACK") != 0) {
             continue;
         }
 
