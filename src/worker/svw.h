@@ -64,7 +64,7 @@
  *   svw_evidence   scans in windows (svw_list, svw_hash)
  *   svw_facts      what is known of lots, serials, places (svw_facts_lot, svw_facts_serial, svw_facts_place)
  *   svw_class      what a scan is taken for                  svw_explain why a miss is none
- *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_dead,
+ *   svw_rule       the rules and how to add one; one file each: svw_rule_commissioning, svw_rule_supply, svw_rule_repeat, svw_rule_dead,
  *                  svw_rule_market, svw_rule_travel, svw_rule_volume, svw_rule_mismatch, svw_rule_burst, svw_rule_harvesting
  *                  (svw_miss: what a miss is)
  *   svw_say        what a rule says (svw_sort)               svw_said    what was said before

@@ -30,6 +30,10 @@ svw_class(const svw_facts_t *facts, const svw_node_t *node)
         class |= SVW_DEAD;
     }
 
+    if (node->reason == SV_REASON_ALREADY_SUPPLIED && node->operation == SVW_OP_SUPPLY && node->key[SVW_KEY_SITE] != NULL) {
+        class |= SVW_REFUSED;
+    }
+
     if (svw_class_shared(facts, node)) {
         class |= SVW_SHARED;
     }

@@ -192,6 +192,7 @@ svw_evidence_add(svw_evidence_t *evidence, const svw_judge_scan_t *scan)
 
         if (node->key[i] != NULL) {
             node->key[i]->consumers += svw_node_consumer(node);
+            node->key[i]->active += svw_node_active(node);
         }
     }
 
@@ -210,6 +211,7 @@ svw_evidence_lot(svw_evidence_t *evidence, svw_node_t *node, svw_key_t *lot)
 
     node->key[SVW_KEY_LOT] = lot;
     lot->consumers += svw_node_consumer(node);
+    lot->active += svw_node_active(node);
 
     if (svw_list_add(&lot->all, node) != 0) {
         return -1;
@@ -272,6 +274,7 @@ svw_evidence_drop(svw_evidence_t *evidence, svw_node_t *node)
         if (node->key[i] != NULL) {
             svw_list_remove(&node->key[i]->all, node);
             node->key[i]->consumers -= svw_node_consumer(node);
+            node->key[i]->active -= svw_node_active(node);
         }
     }
 

@@ -26,7 +26,8 @@ enum {
     SVW_OFF      = 1 << 1,              /* outside the lot's markets */
     SVW_DEAD     = 1 << 2,              /* destroyed, stolen, exported, sample */
     SVW_SHARED   = 1 << 3,              /* another session had the same code just before: a preview, a shared link */
-    SVW_NOTABLE  = SVW_MISS | SVW_OFF | SVW_DEAD
+    SVW_REFUSED  = 1 << 4,              /* a supply of a pack that was supplied, beyond what its site may repeat */
+    SVW_NOTABLE  = SVW_MISS | SVW_OFF | SVW_DEAD | SVW_REFUSED
 };
 
 /* why a miss is none */
@@ -73,6 +74,7 @@ struct svw_key_s {
     int64_t       from_ms, to_ms;       /* what changed since it was looked at */
     uint32_t      since[2];             /* how many scans, for rules on all of them and on those that are notable */
     uint32_t      consumers;            /* scans of these, in `all' */
+    uint32_t      active;               /* .. of packs that nobody has supplied */
     uint32_t      known;                /* of a product: records of commissioning when more of it was last made */
     uint32_t      held;                 /* by scans that name it as `before' */
     uint8_t       kind;
@@ -141,6 +143,14 @@ static inline int
 svw_node_consumer(const svw_node_t *node)
 {
     return node->kind == SVW_ACTOR_CONSUMER || (node->kind == SVW_ACTOR_UNKNOWN && node->key[SVW_KEY_SITE] == NULL);
+}
+
+
+/* a consumer's, of a pack that nobody has supplied as far as is known */
+static inline int
+svw_node_active(const svw_node_t *node)
+{
+    return node->reason == SV_REASON_OK && svw_node_consumer(node);
 }
 
 

@@ -4,6 +4,7 @@
 const svw_rule_row_t  svw_rule_rows[] = {
     { SVW_RULE_DUPLICATE_COMMISSIONING, SVW_KEY_LOT,    0, 0, 1, SVW_P_MAX, svw_rule_commissioning },
     { SVW_RULE_SUPPLY_OF_INACTIVE,      SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_supply },
+    { SVW_RULE_SUPPLY_OF_INACTIVE,      SVW_KEY_SITE,   1, 0, 0, SVW_P_MAX, svw_rule_supply_site },
     { SVW_RULE_DEAD_PACK,               SVW_KEY_SERIAL, 0, 0, 0, SVW_P_MAX, svw_rule_dead },
     { SVW_RULE_DEAD_PACK,               SVW_KEY_LOT,    1, 0, 0, SVW_P_MAX, svw_rule_dead_lot },
     { SVW_RULE_IDENTIFIER_MISMATCH,     SVW_KEY_LOT,    1, 0, 0, SVW_P_MAX, svw_rule_mismatch },

@@ -82,6 +82,7 @@ unsigned svw_class(const svw_facts_t *facts, const svw_node_t *node);
 int svw_reason_dead(unsigned reason);           /* destroyed, stolen, exported, sample */
 int svw_reason_inactive(unsigned reason);       /* these, supplied, free sample, locked, checked out */
 int svw_reason_miss(unsigned reason);           /* not as commissioned */
+const char *svw_dead_cause(unsigned reason);    /* of a dead pack that is seen: the cause */
 
 /* Nearly all that a site scans is outside its markets: its location record is wrong. */
 int svw_site_doubt(const svw_facts_t *facts, const svw_key_t *site);
@@ -124,6 +125,7 @@ svw_node_t *svw_near_next(svw_near_t *near);
 
 #define SVW_RULES                                                              \
     SVW_FIND(svw_rule_supply)                                                  \
+    SVW_FIND(svw_rule_supply_site)                                             \
     SVW_FIND(svw_rule_dead)                                                    \
     SVW_FIND(svw_rule_dead_lot)                                                \
     SVW_FIND(svw_rule_market)                                                  \

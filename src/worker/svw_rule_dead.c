@@ -16,7 +16,6 @@ static const svw_key_t *svw_dead_maker(const svw_view_t *view, const svw_node_t 
 static int svw_dead_home(const svw_view_t *view, const svw_node_t *node);
 static int svw_dead_done(const svw_node_t *node);
 static svw_severity_t svw_dead_severity(unsigned reason);
-static const char *svw_dead_cause(unsigned reason);
 
 
 void
@@ -225,7 +224,7 @@ svw_dead_severity(unsigned reason)
 }
 
 
-static const char *
+const char *
 svw_dead_cause(unsigned reason)
 {
     switch (reason) {

@@ -24,15 +24,21 @@ typedef struct {
     unsigned  packs;                    /* at professionals */
     unsigned  supplied;                 /* .. and not only verified */
     unsigned  consumers;                /* with consumers: packs or sessions, the fewer */
+    unsigned  active;                   /* .. that nobody has supplied */
 } svw_market_sum_t;
+
+/* whose scans are counted */
+typedef enum { SVW_MARKET_SITES, SVW_MARKET_SUPPLIES, SVW_MARKET_CONSUMERS, SVW_MARKET_ACTIVE } svw_market_of_t;
 
 
 static void svw_market_record(const svw_view_t *view, svw_say_t *say, const svw_node_t *node);
 static size_t svw_market_gather(const svw_view_t *view, svw_market_t *scan);
 static svw_market_sum_t svw_market_sum(svw_market_t *scan, size_t n);
-static unsigned svw_market_count(svw_market_t *scan, size_t n, int consumers, int operations, svw_key_kind_t by);
+static unsigned svw_market_consumers(svw_market_t *scan, size_t n, svw_market_of_t of);
+static unsigned svw_market_count(svw_market_t *scan, size_t n, svw_market_of_t of, svw_key_kind_t by);
+static int svw_market_of(const svw_node_t *node, svw_market_of_t of);
 static int svw_market_asks(const svw_view_t *view, const svw_market_sum_t *sum);
-static int svw_market_stray(const svw_view_t *view, unsigned packs);
+static int svw_market_stray(const svw_view_t *view, unsigned packs, uint32_t of);
 static int svw_market_cmp_country(const void *a, const void *b);
 static int svw_market_cmp_by(const void *a, const void *b);
 
@@ -170,30 +176,38 @@ svw_market_gather(const svw_view_t *view, svw_market_t *scan)
 static svw_market_sum_t
 svw_market_sum(svw_market_t *scan, size_t n)
 {
-    unsigned          sessions;
     svw_market_sum_t  sum;
 
-    sum.packs = svw_market_count(scan, n, 0, 0, SVW_KEY_SERIAL);
-    sum.supplied = svw_market_count(scan, n, 0, 1, SVW_KEY_SERIAL);
-    sum.consumers = svw_market_count(scan, n, 1, 0, SVW_KEY_SERIAL);
-    sessions = svw_market_count(scan, n, 1, 0, SVW_KEY_CLIENT);
-    sum.consumers = sessions < sum.consumers ? sessions : sum.consumers;
+    sum.packs = svw_market_count(scan, n, SVW_MARKET_SITES, SVW_KEY_SERIAL);
+    sum.supplied = svw_market_count(scan, n, SVW_MARKET_SUPPLIES, SVW_KEY_SERIAL);
+    sum.consumers = svw_market_consumers(scan, n, SVW_MARKET_CONSUMERS);
+    sum.active = svw_market_consumers(scan, n, SVW_MARKET_ACTIVE);
 
     return sum;
 }
 
 
+static unsigned
+svw_market_consumers(svw_market_t *scan, size_t n, svw_market_of_t of)
+{
+    unsigned  packs, sessions;
+
+    packs = svw_market_count(scan, n, of, SVW_KEY_SERIAL);
+    sessions = svw_market_count(scan, n, of, SVW_KEY_CLIENT);
+
+    return sessions < packs ? sessions : packs;
+}
+
+
 /* How many serials, or sessions, of these scans. */
 static unsigned
-svw_market_count(svw_market_t *scan, size_t n, int consumers, int operations, svw_key_kind_t by)
+svw_market_count(svw_market_t *scan, size_t n, svw_market_of_t of, svw_key_kind_t by)
 {
-    size_t             i;
-    unsigned           count;
-    const svw_node_t  *node;
+    size_t    i;
+    unsigned  count;
 
     for (i = 0; i < n; i++) {
-        node = scan[i].node;
-        scan[i].by = svw_node_consumer(node) == consumers && (!operations || node->operation == SVW_OP_SUPPLY) ? node->key[by] : NULL;
+        scan[i].by = svw_market_of(scan[i].node, of) ? scan[i].node->key[by] : NULL;
     }
 
     qsort(scan, n, sizeof(svw_market_t), svw_market_cmp_by);
@@ -207,26 +221,59 @@ svw_market_count(svw_market_t *scan, size_t n, int consumers, int operations, sv
 
 
 static int
-svw_market_asks(const svw_view_t *view, const svw_market_sum_t *sum)
+svw_market_of(const svw_node_t *node, svw_market_of_t of)
 {
-    return sum->supplied > 0 || sum->packs >= svw_param(view->params, SVW_P_MARKET_PACKS)
-           || (sum->packs > 0 && 2 * sum->packs + sum->consumers >= svw_param(view->params, SVW_P_MARKET_SCORE))
-           || (sum->consumers >= svw_param(view->params, SVW_P_MARKET_CONSUMERS) && svw_market_stray(view, sum->consumers));
+    switch (of) {
+
+    case SVW_MARKET_SITES:
+        return !svw_node_consumer(node);
+
+    case SVW_MARKET_SUPPLIES:
+        return !svw_node_consumer(node) && node->operation == SVW_OP_SUPPLY;
+
+    case SVW_MARKET_CONSUMERS:
+        return svw_node_consumer(node);
+
+    default:
+        return svw_node_active(node);
+    }
 }
 
 
-/* More than stray ones: by chance there would be so many in one country less often than once in 100,000 lots. */
 static int
-svw_market_stray(const svw_view_t *view, unsigned packs)
+svw_market_asks(const svw_view_t *view, const svw_market_sum_t *sum)
+{
+    double            least;
+    const svw_key_t  *lot;
+
+    lot = view->key;
+    least = svw_param(view->params, SVW_P_MARKET_CONSUMERS);
+
+    if (sum->supplied > 0 || sum->packs >= svw_param(view->params, SVW_P_MARKET_PACKS)
+        || (sum->packs > 0 && 2 * sum->packs + sum->consumers >= svw_param(view->params, SVW_P_MARKET_SCORE)))
+    {
+        return 1;
+    }
+
+    if (sum->consumers >= svw_param(view->params, SVW_P_MARKET_MANY) && lot->consumers <= svw_param(view->params, SVW_P_MARKET_MANY_OF)) {
+        return 1;
+    }
+
+    /* who travels was supplied at home, where packs are supplied: those that nobody has supplied are compared with these at home */
+
+    return (sum->consumers >= least && svw_market_stray(view, sum->consumers, lot->consumers))
+           || (sum->active >= least && svw_market_stray(view, sum->active, lot->active));
+}
+
+
+/* More than stray ones: by chance so many of the scans would be in one country less often than once in 100,000 lots. */
+static int
+svw_market_stray(const svw_view_t *view, unsigned packs, uint32_t of)
 {
     double    expected, term;
     unsigned  i;
 
-    if (packs >= svw_param(view->params, SVW_P_MARKET_MANY) && view->key->consumers <= svw_param(view->params, SVW_P_MARKET_MANY_OF)) {
-        return 1;
-    }
-
-    expected = view->key->consumers * svw_param(view->params, SVW_P_MARKET_STRAY) / 100;
+    expected = of * svw_param(view->params, SVW_P_MARKET_STRAY) / 100;
     term = exp(-expected);
 
     for (i = 0; i < packs; i++) {

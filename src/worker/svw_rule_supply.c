@@ -12,6 +12,9 @@
 #include <math.h>
 
 
+#define SVW_SUPPLY_SITES  4             /* so many that supply one pack have copies of it */
+
+
 /* how far an operation on an inactive pack is to be thought of */
 typedef enum { SVW_SUPPLY_NOTHING, SVW_SUPPLY_SEEN, SVW_SUPPLY_HERE, SVW_SUPPLY_HUB, SVW_SUPPLY_ELSEWHERE } svw_supply_t;
 
@@ -19,12 +22,14 @@ static svw_supply_t svw_supply_judge(const svw_view_t *view, const svw_node_t *n
 static int svw_supply_here_before(const svw_view_t *view, const svw_node_t *node);
 static int svw_supply_hub(const svw_view_t *view, const svw_node_t *node, const svw_key_t *maker);
 static int svw_supply_verifiers(const svw_view_t *view);
+static int svw_supply_copied(const svw_view_t *view);
 static const svw_node_t *svw_supply_made(const svw_view_t *view, const svw_node_t *node);
 
 
 void
 svw_rule_supply(const svw_view_t *view, svw_say_t *say)
 {
+    unsigned           dead;
     svw_supply_t       worst, one;
     svw_severity_t     severity;
     svw_cursor_t       cursor;
@@ -32,6 +37,7 @@ svw_rule_supply(const svw_view_t *view, svw_say_t *say)
 
     worst = SVW_SUPPLY_NOTHING;
     severity = SVW_SEVERITY_MEDIUM;
+    dead = 0;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         one = svw_supply_judge(view, node);
@@ -39,6 +45,7 @@ svw_rule_supply(const svw_view_t *view, svw_say_t *say)
 
         if (one == SVW_SUPPLY_ELSEWHERE && node->reason != SV_REASON_FREE_SAMPLE && node->reason != SV_REASON_CHECKED_OUT) {
             severity = SVW_SEVERITY_HIGH;
+            dead = svw_reason_dead(node->reason) ? node->reason : dead;
         }
     }
 
@@ -64,13 +71,21 @@ svw_rule_supply(const svw_view_t *view, svw_say_t *say)
         break;
 
     case SVW_SUPPLY_ELSEWHERE:
-        svw_say(say, SVW_WEIGHT_ASKS, severity, "reused_pack");
+        svw_say(say, SVW_WEIGHT_ASKS, severity, dead != 0 ? svw_dead_cause(dead) : svw_supply_copied(view) ? "clone" : "reused_pack");
         break;
     }
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_supply_judge(view, node) != SVW_SUPPLY_NOTHING || svw_node_done(node)) {
+        one = svw_supply_judge(view, node);
+
+        if (one != SVW_SUPPLY_NOTHING || svw_node_done(node)) {
             svw_say_scan(say, node);
+        }
+
+        /* packs of a lot that are split at one site are one case */
+
+        if (one == SVW_SUPPLY_HERE && worst == SVW_SUPPLY_HERE && node->key[SVW_KEY_LOT] != NULL) {
+            svw_say_key(say, "split_pack", node->key[SVW_KEY_LOT], node->key[SVW_KEY_SITE]);
         }
     }
 
@@ -203,4 +218,47 @@ svw_supply_verifiers(const svw_view_t *view)
     }
 
     return n >= needed;
+}
+
+
+/*
+ * An empty pack is filled again near where it was emptied.  In two countries, faster
+ * than it can travel, or at many sites there are several of it.
+ */
+static int
+svw_supply_copied(const svw_view_t *view)
+{
+    unsigned           n, i;
+    const char        *country, *here;
+    svw_cursor_t       cursor;
+    const svw_key_t   *site[SVW_SUPPLY_SITES];
+    const svw_node_t  *node, *last;
+
+    last = NULL;
+    country = "";
+
+    for (node = svw_view_first(view, &cursor), n = 0; node != NULL && n < SVW_SUPPLY_SITES; node = svw_view_next(view, &cursor)) {
+        if (!svw_node_done(node) && svw_supply_judge(view, node) != SVW_SUPPLY_ELSEWHERE) {
+            continue;
+        }
+
+        here = svw_facts_place(view->facts, node).country;
+
+        if ((country[0] != '\0' && here[0] != '\0' && strcmp(country, here) != 0)
+            || (last != NULL && last->key[SVW_KEY_SITE] != node->key[SVW_KEY_SITE] && svw_travel_hop(view->facts, last, node)))
+        {
+            return 1;
+        }
+
+        country = here[0] != '\0' ? here : country;
+        last = node;
+
+        for (i = 0; i < n && site[i] != node->key[SVW_KEY_SITE]; i++) { /* void */ }
+
+        if (i == n) {
+            site[n++] = node->key[SVW_KEY_SITE];
+        }
+    }
+
+    return n == SVW_SUPPLY_SITES;
 }

@@ -114,7 +114,9 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_v
     params = view->params;
     hops = observed->hops >= svw_param(params, SVW_P_VOLUME_HOPS);
 
-    if (hops && observed->places >= svw_param(params, SVW_P_VOLUME_PLACES)) {
+    if (observed->places >= svw_param(params, SVW_P_VOLUME_PLACES)
+        && (hops || (observed->hops > 0 && observed->switches >= svw_param(params, SVW_P_VOLUME_CHANGES))))
+    {
         return 1;
     }
 

@@ -86,6 +86,40 @@ test_market_consumers(void **state)
 }
 
 
+/* What travellers carry was supplied at home: packs that nobody has supplied are compared with such packs. */
+static void
+test_market_active(void **state)
+{
+    char         serial[8], session[8];
+    judged_t    *j;
+    unsigned     i, k;
+    const char  *text;
+
+    static const char *const  reason[3][2] = {
+        { "already_supplied", NULL }, { "already_supplied", "already_supplied" }, { NULL, NULL }
+    };
+
+    (void) state;
+
+    for (k = 0; k < 3; k++) {
+        j = judged_new();
+        made(j, .lot = "L1", .markets = "DE");
+
+        for (i = 0; i < 104; i++) {
+            snprintf(serial, sizeof(serial), "A%u", i);
+            snprintf(session, sizeof(session), "s%u", i);
+            scan(j, .serial = serial, .lot = "L1", .session = session, .country = i < 100 ? "DE" : "EG", .reason = reason[k][i >= 100],
+                 .minutes = i * 100 + 1);
+        }
+
+        text = judged_text(j);
+        assert_string_equal(text, k == 0 ? "off_market medium asks diversion A100,A101,A102,A103 1,102,103,104,105 @104"
+                                         : "off_market info info traveller A100,A101,A102,A103 102,103,104,105 @102");
+        judged_free(j);
+    }
+}
+
+
 static void
 test_market_record(void **state)
 {
@@ -350,6 +384,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_market),
         cmocka_unit_test(test_market_consumers),
+        cmocka_unit_test(test_market_active),
         cmocka_unit_test(test_market_record),
         cmocka_unit_test(test_travel),
         cmocka_unit_test(test_volume),

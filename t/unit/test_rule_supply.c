@@ -68,6 +68,81 @@ test_split(void **state)
 }
 
 
+/* Who splits a pack comes a few times more than he may; who fills it again goes on. */
+static void
+test_repeated(void **state)
+{
+    char       serial[4];
+    judged_t  *j;
+    unsigned   i, k;
+
+    (void) state;
+
+    for (k = 3; k <= 4; k++) {
+        j = judged_new();
+        scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 1);
+
+        for (i = 1; i <= k; i++) {
+            scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "already_supplied", .minutes = i * 1440);
+        }
+
+        assert_cases(j, k == 3 ? "supply_of_inactive low explained split_pack A1 1,2,3,4 @1"
+                               : "supply_of_inactive medium asks reused_pack A1 1,2,3,4,5 @5");
+    }
+
+    /* tried again: one visit */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 1);
+
+    for (i = 0; i < 5; i++) {
+        scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "already_supplied", .minutes = 1440 + i);
+    }
+
+    assert_cases(j, "supply_of_inactive low explained split_pack A1 1,2,3,4,5,6 @1");
+
+    /* several packs of a lot, each twice: at one site, and in no other order */
+    for (k = 2; k <= 3; k++) {
+        j = judged_new();
+
+        for (i = 0; i < 3 * k; i++) {
+            snprintf(serial, sizeof(serial), "A%u", 1 + i % k);
+            scan(j, .serial = serial, .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = i < k ? NULL : "already_supplied",
+                 .minutes = 10 + i / k * 1440);
+        }
+
+        assert_cases(j, k == 2 ? "supply_of_inactive low explained split_pack A1,A2 1,2,3,4,5,6 @1"
+                               : "supply_of_inactive medium asks reused_pack A1,A2,A3 1,2,3,4,5,6,7,8,9 @9");
+    }
+}
+
+
+/* Copies are supplied far from each other, a pack that is filled again near; of a dead one that is the cause. */
+static void
+test_cause(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .country = "DE", .minutes = 1);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P2", .country = "FR", .reason = "already_supplied", .minutes = 3000);
+    assert_cases(j, "supply_of_inactive high asks clone A1 1,2 @2");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P3", .reason = "already_supplied");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P4", .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive high asks clone A1 1,2,3,4 @2");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SAMPLE, .actor = "P1", .country = "DE");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P2", .country = "FR", .reason = "sample");
+    assert_cases(j, "supply_of_inactive high asks sample_sold A1 1,2 @2");
+}
+
+
 static void
 test_hub(void **state)
 {
@@ -237,6 +312,8 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_reused),
         cmocka_unit_test(test_split),
+        cmocka_unit_test(test_repeated),
+        cmocka_unit_test(test_cause),
         cmocka_unit_test(test_hub),
         cmocka_unit_test(test_verified),
         cmocka_unit_test(test_dead),

@@ -78,6 +78,41 @@ test_tour(void **state)
 }
 
 
+/* to, fro, and to a third country: the last `minutes' after the one before */
+static unsigned
+changed(const char *countries, unsigned minutes)
+{
+    unsigned    n, at;
+    sv_rules_t  rules;
+
+    sv_rules_begin(&rules);
+
+    for (n = 0; countries[2 * n] != '\0'; n++) {
+        at = n * 600 - (countries[2 * n + 2] == '\0' ? 600 - minutes : 0);
+        sv_rules_line(&rules, "{\"time\":\"2026-01-%02uT%02u:%02u:00Z\",\"serial\":\"A1\",\"operation\":\"verify\","
+                      "\"actor_kind\":\"consumer\",\"session\":\"s%u\",\"country\":\"%.2s\",\"outcome\":\"ok\"}",
+                      5 + at / 1440, at % 1440 / 60, at % 60, n, &countries[2 * n]);
+    }
+
+    sv_rules_end(&rules);
+
+    return sv_rules_asking(&rules);
+}
+
+
+static void
+test_changes(void **state)
+{
+    (void) state;
+
+    assert_int_equal(changed("ATFIATFIPT", 45), 1);
+    assert_int_equal(changed("ATFIATFIPT", 300), 0);        /* nothing that nobody can have travelled */
+    assert_int_equal(changed("ATFIATFIAT", 45), 0);         /* two places */
+    assert_int_equal(changed("ATATFIATPT", 45), 0);         /* one journey, one place that was guessed */
+    assert_int_equal(changed("ATFIATFIPT", 10), 0);         /* a link that was sent on */
+}
+
+
 static void
 test_traveller(void **state)
 {
@@ -127,6 +162,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_tour),
+        cmocka_unit_test(test_changes),
         cmocka_unit_test(test_traveller),
         cmocka_unit_test(test_link),
     };
