@@ -66,6 +66,13 @@ svw_reason_miss(unsigned reason)
 
 
 int
+svw_reason_contradicts(unsigned reason)
+{
+    return reason == SV_REASON_LOT_MISMATCH || reason == SV_REASON_EXPIRY_MISMATCH;
+}
+
+
+int
 svw_lot_off(const svw_key_t *lot, const char *country)
 {
     return lot != NULL && lot->lot != NULL && lot->lot->marketed && svw_country_number(country) >= 0

@@ -62,9 +62,9 @@ svw_facts_commission(svw_facts_t *facts, const svw_judge_commission_t *commissio
     }
 
     changed = svw_lot_markets(facts, lot, commission);
-    rc = svw_made_get(facts, *key, commission, &made);
+    rc = svw_record_add(facts, commission) == 0 ? svw_made_get(facts, *key, commission, &made) : -1;
 
-    if (rc < 0 || svw_record_add(facts, commission) != 0) {
+    if (rc < 0) {
         return -1;
     }
 

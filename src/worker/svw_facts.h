@@ -13,15 +13,21 @@
 #include "svw_param.h"
 
 
+/* a record of commissioning: a line of a file */
+typedef struct {
+    svw_ref_t  ref;
+    int64_t    time_ms;
+    uint64_t   content;                 /* digest, not of ref: of two of one time the first is always the same */
+} svw_record_t;
+
 /* one way in which a lot was commissioned */
 typedef struct {
-    svw_key_t  *lot;
-    svw_ref_t   ref;                    /* of the first record, by time */
-    int64_t     time_ms;
-    uint32_t    expiry;                 /* YYMMDD; UINT32_MAX: unknown */
-    char        line[32];
-    uint32_t    serials;                /* how many were commissioned so */
-    unsigned    listed:1;               /* its serials were told */
+    svw_key_t    *lot;
+    svw_record_t  first;                /* record, by time */
+    uint32_t      expiry;               /* YYMMDD; UINT32_MAX: unknown */
+    char          line[32];
+    uint32_t      serials;              /* how many were commissioned so */
+    unsigned      listed:1;             /* its serials were told */
 } svw_made_t;
 
 /* serials that were commissioned in two ways; a before b by lot, expiry, line */
@@ -53,12 +59,6 @@ struct svw_site_s {
     svw_ref_t  ref;
     float      lat, lon;
 };
-
-/* a record of commissioning: a line of a file */
-typedef struct {
-    svw_ref_t  ref;
-    int64_t    time_ms;
-} svw_record_t;
 
 typedef struct {
     uint64_t  digest;                   /* of gtin and serial; 0: free */
@@ -100,7 +100,13 @@ typedef struct {
 int svw_facts_init(svw_facts_t *facts, const svw_params_t *params, svw_evidence_t *evidence);
 void svw_facts_done(svw_facts_t *facts);
 
-enum { SVW_FACTS_MARKETS = 1, SVW_FACTS_CLASH = 2, SVW_FACTS_MADE = 4 };
+enum {
+    SVW_FACTS_MARKETS = 1,
+    SVW_FACTS_CLASH = 2,
+    SVW_FACTS_MADE = 4,                 /* a serial, or a way of the lot, is commissioned that was not */
+    SVW_FACTS_WAY = 8,                  /* a way of the lot, or its first record */
+    SVW_FACTS_RECORD = 16               /* another record is the first that names a serial */
+};
 
 /* What it changed: SVW_FACTS_* bits, or -1: no memory. `lot' gets the key. */
 int svw_facts_commission(svw_facts_t *facts, const svw_judge_commission_t *commission, svw_key_t **lot);
@@ -123,6 +129,9 @@ const svw_made_t *svw_facts_folded(const svw_facts_t *facts, uint64_t gtin, sv_s
 
 /* The lot was commissioned, whatever its serials. */
 int svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot);
+
+/* by time, then content: -1, 0 or 1 */
+int svw_record_cmp(const svw_record_t *a, const svw_record_t *b);
 
 static inline const svw_made_t *
 svw_facts_made(const svw_facts_t *facts, uint32_t n)

@@ -16,7 +16,7 @@ void svw_lot_free(svw_lot_t *lot);
 /* Markets only grow; one within the area of free movement stands for all of it. */
 int svw_lot_markets(svw_facts_t *facts, svw_lot_t *lot, const svw_judge_commission_t *commission);
 
-/* The way in which it is commissioned here, old or new. */
+/* The way in which it is commissioned by the last record, old or new. */
 int svw_made_get(svw_facts_t *facts, svw_key_t *key, const svw_judge_commission_t *commission, uint32_t *id);
 int svw_made_cmp(const svw_facts_t *facts, uint32_t a, uint32_t b);     /* by lot, expiry, line */
 
@@ -28,7 +28,7 @@ int svw_clash_changed(svw_facts_t *facts, svw_key_t *lot);
 int svw_serials_init(svw_facts_t *facts);
 void svw_serials_done(svw_facts_t *facts);
 
-/* A record begins, and its serials follow. */
+/* A record begins; its way and its serials follow. */
 int svw_record_add(svw_facts_t *facts, const svw_judge_commission_t *commission);
 int svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, uint32_t made);
 

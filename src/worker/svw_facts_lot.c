@@ -35,7 +35,7 @@ svw_made_clash(const svw_facts_t *facts, uint32_t a, uint32_t b)
         return 1;
     }
 
-    apart = x->time_ms < y->time_ms ? y->time_ms - x->time_ms : x->time_ms - y->time_ms;
+    apart = x->first.time_ms < y->first.time_ms ? y->first.time_ms - x->first.time_ms : x->first.time_ms - y->first.time_ms;
 
     return x->line[0] != '\0' && y->line[0] != '\0' && strcmp(x->line, y->line) != 0
            && apart > svw_param_ms(facts->params, SVW_P_DUPLICATE_LINE_APART);
@@ -89,12 +89,14 @@ svw_lot_markets(svw_facts_t *facts, svw_lot_t *lot, const svw_judge_commission_t
 int
 svw_made_get(svw_facts_t *facts, svw_key_t *key, const svw_judge_commission_t *commission, uint32_t *id)
 {
+    int          changed;
     size_t       n;
     unsigned     i;
     uint32_t     expiry;
     svw_made_t  *made;
     char         line[sizeof(made->line)] = { 0 };
 
+    changed = 0;
     expiry = svw_expiry_number(commission->expiry);
     n = commission->line.len < sizeof(line) - 1 ? commission->line.len : sizeof(line) - 1;
 
@@ -106,13 +108,13 @@ svw_made_get(svw_facts_t *facts, svw_key_t *key, const svw_judge_commission_t *c
         made = &facts->made[key->lot->made[i]];
 
         if (made->expiry == expiry && strcmp(made->line, line) == 0) {
-            if (commission->time_ms < made->time_ms || (commission->time_ms == made->time_ms && commission->ref < made->ref)) {
-                made->time_ms = commission->time_ms;
-                made->ref = commission->ref;
+            if (svw_record_cmp(&facts->record[facts->records - 1], &made->first) < 0) {
+                made->first = facts->record[facts->records - 1];
+                changed = SVW_FACTS_WAY;
             }
 
             *id = key->lot->made[i];
-            return 0;
+            return changed;
         }
     }
 
@@ -123,14 +125,13 @@ svw_made_get(svw_facts_t *facts, svw_key_t *key, const svw_judge_commission_t *c
     }
 
     made->lot = key;
-    made->ref = commission->ref;
-    made->time_ms = commission->time_ms;
+    made->first = facts->record[facts->records - 1];
     made->expiry = expiry;
     made->listed = 0;
     made->serials = 0;
     memcpy(made->line, line, sizeof(line));
 
-    return SVW_FACTS_MADE;
+    return SVW_FACTS_MADE | SVW_FACTS_WAY;
 }
 
 

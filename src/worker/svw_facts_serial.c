@@ -15,7 +15,8 @@
 
 
 static unsigned svw_serial_ways(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, const uint32_t **made, const uint32_t **record);
-static uint32_t svw_record_first(const svw_facts_t *facts, uint32_t a, uint32_t b);
+static uint64_t svw_record_content(const svw_judge_commission_t *commission);
+static int svw_record_again(const svw_facts_t *facts, uint32_t *record);
 static uint64_t svw_serial_digest(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial);
 static svw_serial_t *svw_serial_slot(const svw_facts_t *facts, uint64_t digest);
 static int svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint32_t made);
@@ -139,7 +140,9 @@ svw_record_add(svw_facts_t *facts, const svw_judge_commission_t *commission)
         facts->record_size = facts->record_size * 2 + 64;
     }
 
-    facts->record[facts->records++] = (svw_record_t) { .ref = commission->ref, .time_ms = commission->time_ms };
+    facts->record[facts->records++] = (svw_record_t) {
+        .ref = commission->ref, .time_ms = commission->time_ms, .content = svw_record_content(commission)
+    };
 
     return 0;
 }
@@ -168,8 +171,7 @@ svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, uint32_t mad
     }
 
     if (entry->made == made) {
-        entry->record = svw_record_first(facts, entry->record, facts->records - 1);
-        return 0;
+        return svw_record_again(facts, &entry->record);
     }
 
     return svw_serial_again(facts, entry, serial, made);
@@ -203,20 +205,53 @@ svw_serial_ways(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, const
 }
 
 
-/* by time, whichever arrived first */
-static uint32_t
-svw_record_first(const svw_facts_t *facts, uint32_t a, uint32_t b)
+/* the same in each run */
+static uint64_t
+svw_record_content(const svw_judge_commission_t *commission)
 {
-    const svw_record_t  *x, *y;
+    size_t      i;
+    svw_hash_t  hash;
 
-    x = &facts->record[a];
-    y = &facts->record[b];
+    svw_hash_begin(&hash, (svw_hash_key_t) {11, 12});
+    svw_hash_number(&hash, commission->gtin);
+    svw_hash_span(&hash, commission->lot);
+    svw_hash_span(&hash, commission->expiry);
+    svw_hash_span(&hash, commission->line);
 
-    if (x->time_ms != y->time_ms) {
-        return x->time_ms < y->time_ms ? a : b;
+    for (i = 0; i < commission->n_serials; i++) {
+        svw_hash_span(&hash, commission->serials[i]);
     }
 
-    return x->ref <= y->ref ? a : b;
+    for (i = 0; i < commission->n_markets; i++) {
+        svw_hash_span(&hash, commission->markets[i]);
+    }
+
+    return svw_hash_end(&hash);
+}
+
+
+int
+svw_record_cmp(const svw_record_t *a, const svw_record_t *b)
+{
+    if (a->time_ms != b->time_ms) {
+        return a->time_ms < b->time_ms ? -1 : 1;
+    }
+
+    return (a->content > b->content) - (a->content < b->content);
+}
+
+
+/* The record at hand says so too: the first is the one by time, whichever arrived first. */
+static int
+svw_record_again(const svw_facts_t *facts, uint32_t *record)
+{
+    if (svw_record_cmp(&facts->record[*record], &facts->record[facts->records - 1]) <= 0) {
+        return 0;
+    }
+
+    *record = facts->records - 1;
+
+    return SVW_FACTS_RECORD;
 }
 
 
@@ -277,8 +312,7 @@ svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint
 
     for (i = 0; i < group->n; i++) {
         if (group->made[i] == made) {
-            group->record[i] = svw_record_first(facts, group->record[i], facts->records - 1);
-            return svw_group_changed(facts, group);
+            return svw_group_changed(facts, group) != 0 ? -1 : svw_record_again(facts, &group->record[i]);
         }
     }
 

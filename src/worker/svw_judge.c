@@ -134,13 +134,17 @@ svw_judge_commission(svw_judge_t *judge, const svw_judge_commission_t *commissio
         svw_judge_classify_all(judge, &lot->all, 0);
     }
 
+    if (changed & SVW_FACTS_WAY) {
+        svw_judge_classify_all(judge, &lot->all, 1);
+    }
+
     if (changed & SVW_FACTS_MADE) {
         lot->stale = lot->notable.n > 0;
         svw_judge_product(judge, commission->gtin);
+    }
 
-        for (i = 0; i < commission->n_serials; i++) {
-            svw_judge_commissioned(judge, lot, commission->gtin, commission->serials[i]);
-        }
+    for (i = 0; changed & (SVW_FACTS_MADE | SVW_FACTS_RECORD) && i < commission->n_serials; i++) {
+        svw_judge_commissioned(judge, lot, commission->gtin, commission->serials[i]);
     }
 
     lot->fact = lot->lot->clash != NULL;
@@ -515,7 +519,7 @@ svw_judge_echoes(svw_judge_t *judge, const svw_node_t *node)
 }
 
 
-/* Misses of what is commissioned now are explained; a scan that named no lot has one. */
+/* Misses of what is commissioned now are explained; a scan that named no lot has one; its record is evidence of all that is said. */
 static void
 svw_judge_commissioned(svw_judge_t *judge, svw_key_t *lot, uint64_t gtin, sv_span_t serial)
 {
@@ -541,5 +545,7 @@ svw_judge_commissioned(svw_judge_t *judge, svw_key_t *lot, uint64_t gtin, sv_spa
         if (node->class & SVW_MISS) {
             svw_judge_explain(judge, node);
         }
+
+        svw_judge_touch_node(judge, node, 1);
     }
 }

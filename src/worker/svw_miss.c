@@ -78,7 +78,7 @@ svw_miss_say_record(const svw_view_t *view, svw_say_t *say, const svw_node_t *no
         svw_say_fact(say, record->ref, record->time_ms);
 
     } else if (made != NULL) {
-        svw_say_fact(say, made->ref, made->time_ms);
+        svw_say_fact(say, made->first.ref, made->first.time_ms);
     }
 }
 

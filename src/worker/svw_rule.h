@@ -82,6 +82,7 @@ unsigned svw_class(const svw_facts_t *facts, const svw_node_t *node);
 int svw_reason_dead(unsigned reason);           /* destroyed, stolen, exported, sample */
 int svw_reason_inactive(unsigned reason);       /* these, supplied, free sample, locked, checked out */
 int svw_reason_miss(unsigned reason);           /* not as commissioned */
+int svw_reason_contradicts(unsigned reason);    /* .. but otherwise */
 const char *svw_dead_cause(unsigned reason);    /* of a dead pack that is seen: the cause */
 
 /* Nearly all that a site scans is outside its markets: its location record is wrong. */

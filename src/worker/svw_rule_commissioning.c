@@ -61,7 +61,7 @@ svw_commissioning_corrects(const svw_view_t *view, const svw_clash_t *clash, con
     int64_t   apart;
     uint32_t  most;
 
-    apart = a->time_ms < b->time_ms ? b->time_ms - a->time_ms : a->time_ms - b->time_ms;
+    apart = a->first.time_ms < b->first.time_ms ? b->first.time_ms - a->first.time_ms : a->first.time_ms - b->first.time_ms;
     most = a->serials > b->serials ? a->serials : b->serials;
 
     return a->lot == b->lot && a->expiry != b->expiry && most > 1 && apart <= svw_param_ms(view->params, SVW_P_DUPLICATE_CORRECTION)

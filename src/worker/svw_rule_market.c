@@ -31,7 +31,6 @@ typedef struct {
 typedef enum { SVW_MARKET_SITES, SVW_MARKET_SUPPLIES, SVW_MARKET_CONSUMERS, SVW_MARKET_ACTIVE } svw_market_of_t;
 
 
-static void svw_market_record(const svw_view_t *view, svw_say_t *say, const svw_node_t *node);
 static size_t svw_market_gather(const svw_view_t *view, svw_market_t *scan);
 static svw_market_sum_t svw_market_sum(svw_market_t *scan, size_t n);
 static unsigned svw_market_consumers(svw_market_t *scan, size_t n, svw_market_of_t of);
@@ -85,10 +84,6 @@ svw_rule_market(const svw_view_t *view, svw_say_t *say)
 
     for (i = 0; i < n; i++) {
         svw_say_scan(say, scan[i].node);
-
-        if (k > 0) {
-            svw_market_record(view, say, scan[i].node);
-        }
     }
 
     if (n > 0) {
@@ -96,33 +91,6 @@ svw_rule_market(const svw_view_t *view, svw_say_t *say)
     }
 
     free(scan);
-}
-
-
-/* The record that says what the markets are: that of the serial, or else the lot's. */
-static void
-svw_market_record(const svw_view_t *view, svw_say_t *say, const svw_node_t *node)
-{
-    unsigned             i;
-    const svw_made_t    *made, *one;
-    const svw_record_t  *record;
-
-    made = node->key[SVW_KEY_SERIAL] == NULL ? NULL : svw_facts_serial(view->facts, node->gtin, svw_key_span(node->key[SVW_KEY_SERIAL]));
-    record = made == NULL ? NULL : svw_facts_record(view->facts, node->gtin, svw_key_span(node->key[SVW_KEY_SERIAL]), made);
-
-    if (record != NULL && made->lot == view->key) {
-        svw_say_fact(say, record->ref, record->time_ms);
-        return;
-    }
-
-    for (i = 0, made = NULL; i < view->key->lot->n_made; i++) {
-        one = svw_facts_made(view->facts, view->key->lot->made[i]);
-        made = made == NULL || one->time_ms < made->time_ms || (one->time_ms == made->time_ms && one->ref < made->ref) ? one : made;
-    }
-
-    if (made != NULL) {
-        svw_say_fact(say, made->ref, made->time_ms);
-    }
 }
 
 

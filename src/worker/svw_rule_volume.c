@@ -114,9 +114,7 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_v
     params = view->params;
     hops = observed->hops >= svw_param(params, SVW_P_VOLUME_HOPS);
 
-    if (observed->places >= svw_param(params, SVW_P_VOLUME_PLACES)
-        && (hops || (observed->hops > 0 && observed->switches >= svw_param(params, SVW_P_VOLUME_CHANGES))))
-    {
+    if (hops && observed->places >= svw_param(params, SVW_P_VOLUME_PLACES)) {
         return 1;
     }
 
@@ -125,6 +123,10 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_v
     }
 
     switches = svw_param(params, SVW_P_VOLUME_SWITCHES);
+
+    if (observed->hops > 0 && observed->places >= svw_param(params, SVW_P_VOLUME_PLACES) && sum->switches >= switches) {
+        return 1;
+    }
 
     if (hops) {
         switches -= 1;                  /* within a look the place changed, too */

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 
 
+#define SVW_SAY_WAYS  16                /* in which a lot was commissioned: of more one record tells */
+
 #define SVW_PUSH(list, value)  do { if (svw_room((void **) &(list)->v, &(list)->size, (list)->n, sizeof(*(list)->v)) == 0) {      \
                                    (list)->v[(list)->n++] = (value); } else { say->failed = 1; } } while (0)
 
@@ -23,6 +25,8 @@ typedef struct {
 
 static int svw_room(void **v, size_t *size, size_t n, size_t each);
 static void svw_say_nodes(svw_say_t *say);
+static void svw_say_records(svw_say_t *say);
+static void svw_say_lot_records(svw_say_t *say, const svw_lot_t *lot);
 static void svw_say_keys(svw_say_t *say);
 static void svw_say_where(svw_say_t *say);
 static void svw_say_text(svw_say_t *say, char kind, const svw_key_t *a, sv_span_t b);
@@ -91,7 +95,9 @@ svw_say_scan(svw_say_t *say, const svw_node_t *node)
 void
 svw_say_fact(svw_say_t *say, svw_ref_t ref, int64_t time_ms)
 {
-    SVW_PUSH(&say->refs, ref);
+    if (ref != 0) {
+        SVW_PUSH(&say->refs, ref);
+    }
 
     if (say->nodes.n == 0 && time_ms < say->finding.first_ms) {
         say->finding.first_ms = time_ms;
@@ -123,6 +129,10 @@ svw_say_gather(svw_say_t *say)
 {
     svw_say_nodes(say);
     svw_say_keys(say);
+
+    if (say->finding.weight == SVW_WEIGHT_ASKS) {
+        svw_say_records(say);
+    }
 
     if (say->failed) {
         return -1;
@@ -234,6 +244,69 @@ svw_say_nodes(svw_say_t *say)
     }
 
     say->finding.lot = say->lots == 1 ? svw_key_span(say->lot) : (sv_span_t) {NULL, 0};
+}
+
+
+/*
+ * How what is asked about was commissioned is part of the evidence: the records of
+ * its serials; where these are not told, or contradict the scan, those of the lot.
+ */
+static void
+svw_say_records(svw_say_t *say)
+{
+    size_t               i;
+    unsigned             n;
+    sv_span_t            serial;
+    const svw_key_t     *lot, *last;
+    const svw_made_t    *made;
+    const svw_node_t    *node;
+    const svw_facts_t   *facts;
+    const svw_record_t  *record;
+
+    facts = say->view->facts;
+
+    for (i = 0, last = NULL; i < say->nodes.n; i++) {
+        node = say->nodes.v[i];
+        lot = node->key[SVW_KEY_LOT];
+        serial = svw_key_span(node->key[SVW_KEY_SERIAL]);
+
+        for (n = 0; serial.len > 0 && (made = svw_facts_way(facts, node->gtin, serial, n)) != NULL; n++) {
+            record = svw_facts_record(facts, node->gtin, serial, made);
+
+            if (record != NULL && record->ref != 0) {
+                SVW_PUSH(&say->refs, record->ref);
+            }
+        }
+
+        if (lot != NULL && lot != last && lot->lot != NULL
+            && (svw_reason_contradicts(node->reason) || (n == 0 && !(node->class & SVW_MISS))))
+        {
+            svw_say_lot_records(say, lot->lot);
+            last = lot;
+        }
+    }
+}
+
+
+/* the first of each way; of many ways the first of all */
+static void
+svw_say_lot_records(svw_say_t *say, const svw_lot_t *lot)
+{
+    unsigned             i;
+    const svw_record_t  *record, *first;
+
+    for (i = 0, first = NULL; i < lot->n_made; i++) {
+        record = &svw_facts_made(say->view->facts, lot->made[i])->first;
+        first = first == NULL || svw_record_cmp(record, first) < 0 ? record : first;
+
+        if (lot->n_made <= SVW_SAY_WAYS && record->ref != 0) {
+            SVW_PUSH(&say->refs, record->ref);
+        }
+    }
+
+    if (first != NULL && lot->n_made > SVW_SAY_WAYS && first->ref != 0) {
+        SVW_PUSH(&say->refs, first->ref);
+    }
 }
 
 
