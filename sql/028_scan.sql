@@ -82,6 +82,8 @@ create table sv.scan_source (
   last_at   timestamptz  not null,
   last_seq  bigint       not null,
   received  bigint       not null,
+  ahead     bigint       not null default 0,              -- of them, by a clock that is ahead: kept, not judged
+  ahead_at  timestamptz,                                  -- when such a one came last
   primary key (gateway, boot)
 );
 

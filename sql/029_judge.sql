@@ -216,7 +216,7 @@ end;
 -- is locked, and of a gateway's process what is beyond the last sequence is new
 -- without a look.  sv_worker.
 create function sv.judge_scans(p_holder uuid)
-returns table (i integer, n bigint, pack_lot text, pack_expiry text, pack_ms bigint, before_id integer)
+returns table (i integer, n bigint, pack_lot text, pack_expiry text, pack_ms bigint, before_id integer, ahead boolean)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 set enable_mergejoin = off
@@ -224,7 +224,9 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_n  bigint;
+  v_n      bigint;
+  -- a gateway's clock that is ahead of this is wrong: the judge would forget all that is older
+  v_ahead  timestamptz := clock_timestamp() + interval '10 minutes';
 begin
   select j.scan_n into v_n from sv.judge j where j.holder = p_holder;
 
@@ -243,7 +245,7 @@ begin
     from pg_temp.scan_in s
     order by s.gateway, s.boot, s.seq, s.i
   ), fresh as materialized (
-    select c.*, v_n + row_number() over (order by c.i) as n
+    select c.*, v_n + row_number() over (order by c.i) as n, coalesce(c.occurred_at, c.at) > v_ahead as ahead
     from come c
       left join sv.scan_source o on o.gateway = c.gateway and o.boot = c.boot
     where o.last_seq is null or c.seq > o.last_seq
@@ -261,21 +263,23 @@ begin
     insert into sv.scan (gtin, at, gateway, boot, seq, n, occurred_at, serial, lot, expiry, operation, location_id, session, country,
       lat, lon, accuracy_km, entry_mode, reason, alert_id, request_id, hint, silent, before_id, pack_lot)
     select m.gtin, m.at, m.gateway, m.boot, m.seq, m.n, m.occurred_at, m.serial, m.lot, m.expiry, 'verify', m.location_id, m.session, m.country,
-      m.lat, m.lon, m.accuracy_km, m.entry_mode, m.reason, m.alert_id, m.request_id, m.hint, m.silent, m.before_id,
+      m.lat, m.lon, m.accuracy_km, m.entry_mode, m.reason, m.alert_id, m.request_id, m.hint, m.silent or m.ahead, m.before_id,
       case when m.lot is null then m.pack_lot end
     from met m
   ), counted as (
-    insert into sv.scan_source as o (gateway, boot, first_at, last_at, last_seq, received)
-    select m.gateway, m.boot, min(m.at), max(m.at), max(m.seq), count(*)
+    insert into sv.scan_source as o (gateway, boot, first_at, last_at, last_seq, received, ahead, ahead_at)
+    select m.gateway, m.boot, min(m.at), max(m.at), max(m.seq), count(*), count(*) filter (where m.ahead),
+      case when bool_or(m.ahead) then clock_timestamp() end
     from met m
     group by m.gateway, m.boot
     on conflict (gateway, boot) do update
     set first_at = least(o.first_at, excluded.first_at), last_at = greatest(o.last_at, excluded.last_at),
-      last_seq = greatest(o.last_seq, excluded.last_seq), received = o.received + excluded.received
+      last_seq = greatest(o.last_seq, excluded.last_seq), received = o.received + excluded.received,
+      ahead = o.ahead + excluded.ahead, ahead_at = coalesce(excluded.ahead_at, o.ahead_at)
   ), moved as (
     update sv.judge j set scan_n = v_n + (select count(*) from met) where j.holder = p_holder
   )
-  select m.i, m.n, m.pack_lot, to_char(m.pack_expiry, 'YYMMDD'), sv.ms(m.pack_at), m.before_id
+  select m.i, m.n, m.pack_lot, to_char(m.pack_expiry, 'YYMMDD'), sv.ms(m.pack_at), m.before_id, m.ahead
   from met m
   order by m.n;
 end

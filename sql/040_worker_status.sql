@@ -35,7 +35,7 @@ $$;
 --   scans       in history, ever                     behind     rows of the audit chain that wait; behind_s: the first of them, since when
 --   streams     blocks that wait in each Redis       missing    of events that gateways numbered in the last day, those that have not come
 --   cases       that are not closed, by status       asking     those of them that ask for a person
---   refused     what was put aside, by kind
+--   refused     what was put aside, by kind          ahead      of events of the last day, those of gateways whose clock is ahead
 create function sv.judge_state()
 returns jsonb
 language sql stable
@@ -56,6 +56,13 @@ as $$
         where s.last_at > transaction_timestamp() - interval '1 day' and s.last_seq > s.received
         order by s.last_seq - s.received desc, s.gateway, s.boot
         limit 20) o), '[]'),
+    'ahead', coalesce((select jsonb_object_agg(a.gateway, a.n)
+      from (select s.gateway, sum(s.ahead) as n
+        from sv.scan_source s
+        where s.ahead_at > transaction_timestamp() - interval '1 day'
+        group by s.gateway
+        order by n desc
+        limit 20) a), '{}'),
     'cases', coalesce((select jsonb_object_agg(c.status, c.n)
       from (select x.status, count(*) as n from sv.case x where x.status not in ('closed', 'merged') group by x.status) c), '{}'),
     'asking', (select count(*) from sv.case x where x.status not in ('closed', 'merged') and not x.proposed_closure))
@@ -98,7 +105,12 @@ as $$
     having count(*) > 0
 
     union all
-    select 6, format('%s of the gateway %s in the last day: lost with a process or a Redis, or still in its spool',
+    select 6, format('the clock of the gateway %s is ahead by more than 10 minutes, or was in the last day: %s not judged; set it', r.key,
+      sv.counted(r.value::bigint, 'scan is kept and', 'scans are kept and'))
+    from jsonb_each_text(p -> 'ahead') r
+
+    union all
+    select 7, format('%s of the gateway %s in the last day: lost with a process or a Redis, or still in its spool',
       sv.counted(least(sum((m ->> 'events')::numeric), 9223372036854775807)::bigint, 'scan event has not come', 'scan events have not come'), m ->> 'gateway')
     from jsonb_array_elements(p -> 'missing') m
     group by m ->> 'gateway'

@@ -116,6 +116,11 @@ subtest 'what cannot be read' => sub {
     $gateway->send({serial => 'B3', location => $site[0], at => int((time + 3600) * 1000)});
     idle();
     is($sv->sql(q{select silent from sv.scan where serial = 'B3'}), 1, 'a clock that is ahead: kept, not judged');
+    $gateway->send({serial => 'B4', location => $site[0], occurred => int((time + 3600) * 1000)}, {serial => 'B5', location => $site[0], at => int((time + 300) * 1000)});
+    idle();
+    is($sv->sql(q{select string_agg(serial, ' ') from sv.scan where serial in ('B4', 'B5') and silent}), 'B4', 'so is what claims to be of later, but not by a little');
+    is($sv->sql('select received - ahead from sv.scan_source where gateway = ?', 'gateway1'), scans() - 2, 'counted');
+    like($sv->sql('select sv.worker_status() ->> ?', 'attention'), qr/the clock of the gateway gateway1 is ahead .*: 2 scans are kept and not judged; set it/, 'a sentence for a person');
 };
 
 subtest 'an operation becomes a case' => sub {

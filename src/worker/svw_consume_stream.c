@@ -5,12 +5,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 
 #define SVW_STREAM_GROUP  "judge"       /* one group, one consumer: one worker judges at a time */
 #define SVW_STREAM_LOOK   1000          /* ms between two looks for what another process left */
-#define SVW_STREAM_AHEAD  (10 * 60 * 1000)      /* a gateway's clock that is this far ahead is wrong */
 #define SVW_STREAM_LAST   INT64_C(253402300799999)      /* the year 9999 */
 #define SVW_STREAM_UNREAD 65536         /* bytes of a block that are kept when they cannot be read */
 #define SVW_COPY_PIECE    65536
@@ -306,14 +304,6 @@ svw_stream_line(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t
 
     if (sv_event_parse(line, &event->event) != 0 || !svw_stream_storable(&event->event)) {
         return -1;
-    }
-
-    /* it would make the judge forget all that is older */
-    if ((event->event.occurred_ms != 0 ? event->event.occurred_ms : event->event.at_ms)
-        > (int64_t) time(NULL) * 1000 + SVW_STREAM_AHEAD)
-    {
-        event->event.silent = 1;
-        consume->ahead++;
     }
 
     consume->n_events++;
@@ -630,11 +620,11 @@ svw_copy_tab_degrees(char *p, double degrees)
 }
 
 
-/* rows: i, n, pack_lot, pack_expiry, pack_ms, before_id of what is new */
+/* rows: i, n, pack_lot, pack_expiry, pack_ms, before_id, ahead of what is new */
 static int
 svw_stream_feed(svw_consume_t *consume, const PGresult *rows)
 {
-    int                   rc, row, n;
+    int                   rc, row, n, ahead;
     size_t                i;
     sv_event_t           *event;
     svw_consume_scan_t   *scans, *scan;
@@ -648,7 +638,10 @@ svw_stream_feed(svw_consume_t *consume, const PGresult *rows)
         i = strtoul(PQgetvalue(rows, row, 0), NULL, 10);
         event = &consume->events[i].event;
 
-        if (event->silent) {
+        ahead = PQgetvalue(rows, row, 6)[0] == 't';
+        consume->ahead += ahead;
+
+        if (event->silent || ahead) {
             continue;
         }
 
