@@ -1,6 +1,6 @@
 -- How long what is kept: partitions ahead, retention, purges, and their figures.
 --
--- Every job is a function (p_before, p_limit) that does a small part in one
+-- Every job is a function (.., p_before, p_limit) that does a small part in one
 -- transaction and says whether there is more; the role housekeeping calls it again.
 -- So one that is killed goes on where it was, and nobody waits for it long.
 
@@ -249,28 +249,74 @@ end
 $$;
 
 
--- Outcomes that were kept for repeats, cache writes that are out of date.  sv_worker.
-create function sv.keep_keys(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  rows := sv.purge_idempotency(p_before, p_limit);
-  parts := 0;
-  more := keep_keys.rows = p_limit;
-  oldest := (select min(i.at) from sv.idempotency i);
-end
-$$;
+-- What goes by the age of its rows, a line a job: rows of `source' for which `which'
+-- holds go when `since' is old enough, or are changed as `sets' says.  Each has an
+-- index on `since' with that condition, or is small.
+create table sv.keep_rule (
+  job     text  not null primary key,
+  source  text  not null,
+  since   text  not null,
+  which   text  not null,
+  sets    text
+);
 
-create function sv.keep_pending(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
+insert into sv.keep_rule (job, source, since, which, sets)
+values
+  -- outcomes that are kept for repeats; never what a client may still repeat
+  ('idempotency', 'idempotency', 'x.at', $$x.at < transaction_timestamp() - interval '1 day'$$, null),
+
+  -- cache writes that are out of date
+  ('cache_writes', 'relay_pending', 'x.at', 'true', null),
+
+  -- loads that were interrupted and whose file never came again, while other files
+  -- took over what they had: nothing of them counts, nobody waits for them; one that
+  -- owns an event or merged a lot stays: its file is needed (`status' asks for it)
+  ('loads', 'load', 'x.updated_at',
+    $$x.state = 'loading' and not sv.load_working(x.load_id)
+      and not exists (select from sv.event e where e.load_id = x.load_id)
+      and not exists (select from sv.load_lot b where b.load_id = x.load_id)$$,
+    $$state = 'rejected', phase = 'done', filed = true, finished_at = transaction_timestamp(), updated_at = transaction_timestamp(),
+      note = 'was interrupted and not delivered again; nothing of it was loaded under this number'$$),
+
+  -- contents of events that were decided; the row stays: the same event is not put there again
+  ('quarantine', 'quarantine', 'x.done_at', $$x.state <> 'waiting' and x.content is not null$$, 'content = null, value = null'),
+
+  -- captures that are done; their files went when they were
+  ('captures', 'capture', 'x.finished_at', $$x.state = 'done'$$, null),
+
+  -- notifications that were taken
+  ('notifications', 'notification', 'x.sent_at', 'x.sent_at is not null', null),
+
+  -- what was put aside and nobody wanted to be judged again: tokens of consumers are in it
+  ('refused', 'refused', 'x.at', 'true', null),
+
+  -- processes of gateways that have been gone for long; the lost events that they stand for are counted no more
+  ('gateways', 'scan_source', 'x.last_at', 'true', null),
+
+  -- receivers that no process has told of anything since
+  ('receivers', 'notify_target', 'coalesce(x.held_until, x.since)', 'true', null);
+
+-- A part of one of these jobs: the oldest first, but none that somebody holds.  sv_worker.
+create function sv.keep_rows(p_job text, p_before timestamptz, p_limit integer,
+  out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_rule  sv.keep_rule;
 begin
-  rows := sv.purge_pending(p_before, p_limit);
+  select r.* into strict v_rule from sv.keep_rule r where r.job = p_job;
+
+  execute format(case when v_rule.sets is null then 'delete from sv.%1$I o' else 'update sv.%1$I o set %4$s' end
+    || ' where o.ctid = any (array(select x.ctid from sv.%1$I x where %2$s < $1 and %3$s order by %2$s limit $2 for update skip locked))',
+    v_rule.source, v_rule.since, v_rule.which, v_rule.sets)
+  using p_before, p_limit;
+  get diagnostics rows = row_count;
+
   parts := 0;
-  more := keep_pending.rows = p_limit;
-  oldest := (select min(r.at) from sv.relay_pending r);
+  more := keep_rows.rows = p_limit;
+
+  execute format('select min(%2$s) from sv.%1$I x where %3$s', v_rule.source, v_rule.since, v_rule.which) into oldest;
 end
 $$;
 
@@ -308,82 +354,6 @@ begin
 
   parts := 0;
   more := keep_errors.rows = p_limit;
-end
-$$;
-
-
--- Events of quarantine that were decided lose their content.  The row stays: the
--- same event is not put there again.  sv_worker.
-create function sv.keep_quarantine(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  update sv.quarantine q
-  set content = null, value = null
-  from (
-    select x.quarantine_id
-    from sv.quarantine x
-    where x.state <> 'waiting' and x.content is not null and x.done_at < p_before
-    order by x.done_at
-    limit p_limit
-    for update skip locked) old
-  where q.quarantine_id = old.quarantine_id;
-  get diagnostics rows = row_count;
-
-  parts := 0;
-  more := keep_quarantine.rows = p_limit;
-  oldest := (select min(q.done_at) from sv.quarantine q where q.state <> 'waiting' and q.content is not null);
-end
-$$;
-
-
--- Captures that are done; their files went when they were.  sv_worker.
-create function sv.keep_captures(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  delete from sv.capture c
-  using (
-    select x.capture_id from sv.capture x where x.state = 'done' and x.finished_at < p_before order by x.finished_at limit p_limit) old
-  where c.capture_id = old.capture_id;
-  get diagnostics rows = row_count;
-
-  parts := 0;
-  more := keep_captures.rows = p_limit;
-  oldest := (select min(c.finished_at) from sv.capture c where c.state = 'done');
-end
-$$;
-
-
--- Loads that were interrupted and whose file never came again, while other files
--- took over what they had: nothing of them counts, nobody waits for them.  One that
--- owns an event or merged a lot stays: its file is needed (`status' asks for it).
--- sv_worker.
-create function sv.keep_loads(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  update sv.load l
-  set state = 'rejected', phase = 'done', filed = true, finished_at = transaction_timestamp(), updated_at = transaction_timestamp(),
-    note = 'was interrupted and not delivered again; nothing of it was loaded under this number'
-  from (
-    select x.load_id
-    from sv.load x
-    where x.state = 'loading' and x.updated_at < p_before and not sv.load_working(x.load_id)
-      and not exists (select from sv.event e where e.load_id = x.load_id)
-      and not exists (select from sv.load_lot b where b.load_id = x.load_id)
-    order by x.updated_at
-    limit p_limit
-    for update skip locked) old
-  where l.load_id = old.load_id;
-  get diagnostics rows = row_count;
-
-  parts := 0;
-  more := keep_loads.rows = p_limit;
-  oldest := (select min(l.updated_at) from sv.load l where l.state = 'loading');
 end
 $$;
 
@@ -426,79 +396,6 @@ end
 $$;
 
 
--- Notifications that were taken.  sv_worker.
-create function sv.keep_told(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  delete from sv.notification x
-  using (
-    select n.gtin, n.case_id, n.target, n.seq
-    from sv.notification n
-    where n.sent_at < p_before
-    order by n.sent_at
-    limit p_limit) old
-  where x.gtin = old.gtin and x.case_id = old.case_id and x.target = old.target and x.seq = old.seq;
-  get diagnostics rows = row_count;
-
-  parts := 0;
-  more := keep_told.rows = p_limit;
-  oldest := (select min(n.sent_at) from sv.notification n where n.sent_at is not null);
-end
-$$;
-
--- Receivers that no process has told of anything since.  sv_worker.
-create function sv.keep_targets(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  delete from sv.notify_target t
-  where coalesce(t.held_until, t.since) < p_before;
-  get diagnostics rows = row_count;
-
-  parts := 0;
-  more := false;
-end
-$$;
-
-
--- Processes of gateways that have been gone for long; the lost events that they
--- stand for are counted no more.  sv_worker.
-create function sv.keep_sources(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  delete from sv.scan_source s where s.last_at < p_before;
-  get diagnostics rows = row_count;
-
-  parts := 0;
-  more := false;
-  oldest := (select min(s.last_at) from sv.scan_source s);
-end
-$$;
-
-
--- What was put aside and nobody wanted to be judged again: tokens of consumers are in it.
--- sv_worker.
-create function sv.keep_refused(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
-language plpgsql security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  delete from sv.refused r
-  where r.n = any (array(select x.n from sv.refused x where x.at < p_before order by x.n limit p_limit for update skip locked));
-  get diagnostics rows = row_count;
-
-  parts := 0;
-  more := keep_refused.rows = p_limit;
-  oldest := (select min(r.at) from sv.refused r);
-end
-$$;
-
-
 -- What a job did.  sv_worker.
 create function sv.keep_note(p_job text, p_took_ms bigint, p_rows bigint, p_parts bigint, p_before timestamptz, p_oldest timestamptz, p_failed text)
 returns void
@@ -519,18 +416,10 @@ grant execute on function
   sv.keep_findings(timestamptz, integer),
   sv.keep_sessions(timestamptz, integer),
   sv.keep_case_sessions(timestamptz, integer),
-  sv.keep_keys(timestamptz, integer),
-  sv.keep_pending(timestamptz, integer),
+  sv.keep_rows(text, timestamptz, integer),
   sv.keep_stages(timestamptz, integer),
   sv.keep_errors(timestamptz, integer),
-  sv.keep_quarantine(timestamptz, integer),
-  sv.keep_captures(timestamptz, integer),
-  sv.keep_loads(timestamptz, integer),
   sv.keep_cases(timestamptz, integer),
-  sv.keep_told(timestamptz, integer),
-  sv.keep_targets(timestamptz, integer),
-  sv.keep_sources(timestamptz, integer),
-  sv.keep_refused(timestamptz, integer),
   sv.keep_note(text, bigint, bigint, bigint, timestamptz, timestamptz, text)
 to sv_worker;
 

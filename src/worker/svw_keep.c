@@ -36,27 +36,30 @@ static int svw_keep_step(svw_db_t *db, const svw_keep_job_t *job, const char *co
 
 
 #define SVW_KEEP(name, sql, setting, unit, more, limit)                                                                            \
-    { name, "select rows, parts, more, oldest from sv." sql "(now() - make_interval(secs => $1::bigint), $2)",                     \
+    { name, "select rows, parts, more, oldest from sv." sql "now() - make_interval(secs => $1::bigint), $2)",                      \
       offsetof(svw_conf_t, setting), unit, more, limit }
+
+/* by a line of sv.keep_rule */
+#define SVW_KEEP_ROWS(name, setting, unit, more, limit)  SVW_KEEP(name, "keep_rows('" name "', ", setting, unit, more, limit)
 
 /* The audit trail, and with it what an export of any day needs, is kept for ever. */
 static const svw_keep_job_t  svw_keep_jobs[] = {
-    SVW_KEEP("stages", "keep_stages", work_keep, SVW_KEEP_DAYS, 0, "1"),
-    SVW_KEEP("idempotency", "keep_keys", idempotency_keep, SVW_KEEP_MS, 0, "1000"),
-    SVW_KEEP("cache_writes", "keep_pending", cache_ttl, SVW_KEEP_MS, SVW_KEEP_PENDING, "1000"),
-    SVW_KEEP("sessions", "keep_sessions", session_keep, SVW_KEEP_SCANS, 0, "64"),
-    SVW_KEEP("case_sessions", "keep_case_sessions", session_keep, SVW_KEEP_SCANS, 0, "20"),
-    SVW_KEEP("scans", "keep_scans", scan_keep, SVW_KEEP_SCANS, 0, "1000"),
-    SVW_KEEP("findings", "keep_findings", finding_keep, SVW_KEEP_DAYS, 0, "1000"),
-    SVW_KEEP("cases", "keep_cases", case_keep, SVW_KEEP_DAYS, 0, "20"),
-    SVW_KEEP("loads", "keep_loads", work_keep, SVW_KEEP_FIXED, 7 * SVW_KEEP_DAY, "100"),
-    SVW_KEEP("load_errors", "keep_errors", work_keep, SVW_KEEP_DAYS, 0, "1000"),
-    SVW_KEEP("quarantine", "keep_quarantine", work_keep, SVW_KEEP_DAYS, 0, "100"),
-    SVW_KEEP("captures", "keep_captures", work_keep, SVW_KEEP_DAYS, 0, "1000"),
-    SVW_KEEP("notifications", "keep_told", work_keep, SVW_KEEP_DAYS, 0, "1000"),
-    SVW_KEEP("refused", "keep_refused", session_keep, SVW_KEEP_SCANS, 0, "1000"),
-    SVW_KEEP("gateways", "keep_sources", scan_keep, SVW_KEEP_DAYS, 0, "1"),
-    SVW_KEEP("receivers", "keep_targets", work_keep, SVW_KEEP_FIXED, 30 * SVW_KEEP_DAY, "1")
+    SVW_KEEP("stages", "keep_stages(", work_keep, SVW_KEEP_DAYS, 0, "1"),
+    SVW_KEEP_ROWS("idempotency", idempotency_keep, SVW_KEEP_MS, 0, "1000"),
+    SVW_KEEP_ROWS("cache_writes", cache_ttl, SVW_KEEP_MS, SVW_KEEP_PENDING, "1000"),
+    SVW_KEEP("sessions", "keep_sessions(", session_keep, SVW_KEEP_SCANS, 0, "64"),
+    SVW_KEEP("case_sessions", "keep_case_sessions(", session_keep, SVW_KEEP_SCANS, 0, "20"),
+    SVW_KEEP("scans", "keep_scans(", scan_keep, SVW_KEEP_SCANS, 0, "1000"),
+    SVW_KEEP("findings", "keep_findings(", finding_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP("cases", "keep_cases(", case_keep, SVW_KEEP_DAYS, 0, "20"),
+    SVW_KEEP_ROWS("loads", work_keep, SVW_KEEP_FIXED, 7 * SVW_KEEP_DAY, "100"),
+    SVW_KEEP("load_errors", "keep_errors(", work_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP_ROWS("quarantine", work_keep, SVW_KEEP_DAYS, 0, "100"),
+    SVW_KEEP_ROWS("captures", work_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP_ROWS("notifications", work_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP_ROWS("refused", session_keep, SVW_KEEP_SCANS, 0, "1000"),
+    SVW_KEEP_ROWS("gateways", scan_keep, SVW_KEEP_DAYS, 0, "1000"),
+    SVW_KEEP_ROWS("receivers", work_keep, SVW_KEEP_FIXED, 30 * SVW_KEEP_DAY, "1")
 };
 
 
