@@ -77,12 +77,7 @@ sub findings {
         wait_for { $sv->redis->xlen('sv:scans') == 0 } 'the stream' if rand() < 0.3;
     }
 
-    # Markets and locations are looked at every second, and what has many scans is looked at last, three seconds
-    # later: a judge that tells how it stands has done so since the last scan and the last case.
-    wait_for { $sv->redis->xlen('sv:scans') == 0 } 'the stream';
-    my $mark = $sv->sql('select clock_timestamp()');
-    wait_for { $sv->sql(q{select j.told_at > greatest(?::timestamptz, (select max(e.at) from sv.case_event e)) + interval '4 seconds' from sv.judge j}, $mark) }
-        'the judge to be at rest', 120;
+    $sv->judge_rests;
 
     my $found = $sv->dbh->selectcol_arrayref(q{
         select concat_ws(' ', f.finding_id, f.rule, f.severity, f.weight, f.cause, f.lot, f.serials, f.actors,

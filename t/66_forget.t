@@ -39,6 +39,7 @@ $sv->start_worker(%conf);
 $gateway->send(map { {serial => "P$_", at => $then + $_ * 60_000, session => sprintf('session-of-%05d', $_), country => 'BR', lat => -23.5, lon => -46.6, accuracy_km => 50} } 1 .. 30);
 judged(30);
 wait_for { found() =~ /^off_market asks 0 30 30/ } 'what they saw';
+$sv->judge_rests;
 my $before = found();
 
 

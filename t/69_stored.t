@@ -54,7 +54,7 @@ $gateway->send(map { {serial => "P$_", location => $site[0]} } 21 .. 30);
 $sv->sql(q{insert into sv.finding (gtin, at, finding_id, rule, serial, lot, detail) values (?, now(), gen_random_uuid(), 'duplicate_commissioning', 'P40', 'LOT9', '{}')}, $gtin);
 $sv->start_worker(roles => 'relay, consume');
 wait_for { $sv->sql(q{select count(*) = 27 from sv.scan}) && $sv->sql('select count(*) from sv.case_finding where rule = $$duplicate_commissioning$$') } 'history';
-wait_for { $sv->sql('select extract(epoch from clock_timestamp() - max(changed_at)) > 1 from sv.case') } 'the cases to be at rest';
+$sv->judge_rests;
 
 my @tables = map { $_->[0] } @{$sv->dbh->selectall_arrayref(q{select table_name from information_schema.tables
     where table_schema = 'sv' and table_type = 'BASE TABLE' and table_name not in ('worker_figure') order by 1})};

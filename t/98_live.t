@@ -190,9 +190,7 @@ wait_for {
         and not exists (select from sv.notify_target t, sv.case_clock k where t.n < k.n) from sv.audit_head h, sv.judge j')
 } 'everything to be judged and told', 60;
 
-my $rest = $sv->sql('select clock_timestamp()');
-wait_for { $sv->sql(q{select j.told_at > greatest(?::timestamptz, (select max(e.at) from sv.case_event e)) + interval '4 seconds' from sv.judge j}, $rest) }
-    'the judge to be at rest', 120;
+$sv->judge_rests;
 
 
 subtest 'each once' => sub {

@@ -249,6 +249,21 @@ sub pg_running {
 
 # --- Redis
 
+# The judge has said all that it has to say.  Markets and locations are looked at every second, and what has
+# many scans is looked at last, three seconds later: a judge that tells how it stands has done so since the last
+# scan and the last case.
+sub judge_rests {
+    my ($self) = @_;
+
+    Test::SerialVerify::wait_for(sub { $self->redis->xlen('sv:scans') == 0 }, 'the stream');
+    my $mark = $self->sql('select clock_timestamp()');
+
+    return Test::SerialVerify::wait_for(sub { $self->sql(
+        q{select j.told_at > greatest(?::timestamptz, (select max(e.at) from sv.case_event e)) + interval '4 seconds' from sv.judge j}, $mark) },
+        'the judge to be at rest', 120);
+}
+
+
 # How often the script that writes packs was called.
 sub script_calls {
     my ($self) = @_;
