@@ -16,7 +16,7 @@ use Time::HiRes qw(time);
 use Test::SerialVerify;
 
 my $gtin = 9506000134352;
-my $sv   = Test::SerialVerify->new;
+my $sv   = Test::SerialVerify->new(day => 120);
 
 $sv->start_postgres;
 $sv->start_redis;

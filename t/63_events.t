@@ -20,7 +20,7 @@ use Test::SerialVerify::Events qw(stream_events stream_bytes identities gaps);
 my $gtin    = 9506000134352;
 my $unknown = 9506000134376;
 
-my $sv = Test::SerialVerify->new;
+my $sv = Test::SerialVerify->new(day => 120);
 $sv->start_postgres;
 $sv->start_redis;
 $sv->sql('select sv.keep_salts()');

@@ -18,7 +18,7 @@ use Time::HiRes qw(sleep time);
 
 my $gtin = 9506000134352;
 my $seed = $ENV{SV_TEST_SEED} // time % 1_000_000;
-my $sv   = Test::SerialVerify->new;
+my $sv   = Test::SerialVerify->new(day => 400);
 
 srand $seed;
 diag("SV_TEST_SEED=$seed");

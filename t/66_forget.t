@@ -13,7 +13,7 @@ use Test::SerialVerify::Stream;
 use Time::HiRes qw(time);
 
 my $gtin = 9506000134352;
-my $sv   = Test::SerialVerify->new;
+my $sv   = Test::SerialVerify->new(day => 120);
 $sv->start_postgres;
 $sv->start_redis;
 $sv->product($gtin);

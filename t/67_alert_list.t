@@ -12,7 +12,7 @@ use lib "$FindBin::Bin/lib";
 use Test::More;
 use Test::SerialVerify;
 
-my $sv = Test::SerialVerify->new;
+my $sv = Test::SerialVerify->new(day => 120);
 $sv->start_postgres;
 $sv->product($_) for 9506000134352, 9506000134369;
 

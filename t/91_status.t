@@ -14,7 +14,7 @@ use Test::More;
 use Test::SerialVerify;
 
 my $gtin = '09506000134352';
-my $sv   = Test::SerialVerify->new;
+my $sv   = Test::SerialVerify->new(day => 120);
 
 $sv->start_postgres;
 $sv->start_redis;

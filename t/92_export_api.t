@@ -14,7 +14,7 @@ use Test::More;
 use Test::SerialVerify;
 
 my ($gtin, $foreign) = (9506000134352, 9506000164908);
-my $sv = Test::SerialVerify->new;
+my $sv = Test::SerialVerify->new(day => 60);
 $sv->start_postgres;
 $sv->start_redis;
 $sv->product($gtin,    company => 'Acme');

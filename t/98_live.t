@@ -17,7 +17,7 @@ use Test::SerialVerify::Receiver;
 use Time::HiRes qw(time);
 
 my $gtin = 9506000134352;
-my $sv   = Test::SerialVerify->new;
+my $sv   = Test::SerialVerify->new(day => 180);
 
 # autovacuum off: whatever takes a transaction number is ours
 $sv->start_postgres(settings => ['autovacuum=off']);

@@ -43,8 +43,12 @@ my $root = abs_path(dirname(__FILE__) . '/../../..');
 my @open;
 
 
+# timeout  seconds that the whole test may take
+# day      seconds that it takes, when it must not see midnight (UTC): then it begins behind it
 sub new {
     my ($class, %option) = @_;
+
+    sleep 1 while 86_400 - time % 86_400 < ($option{day} // 0);
 
     my $base = File::Temp::tempdir('sv-t-XXXXXX', TMPDIR => 1, CLEANUP => 0);
     my $self = bless {
@@ -709,11 +713,13 @@ sub start_worker {
 
     my $name = delete $setting{name} // 'worker';
     my $conf = $self->worker_conf(%setting);
+    my $mark = $self->sql('select clock_timestamp()');
 
+    # not one of another worker, nor one that outlives its worker for a moment
     $self->start_server($name, env => $self->sanitizer_env($name),
         command => [$self->program('serial-verify-worker'), '-c', $conf, 'run']);
     $self->ready($name, sub {
-        $self->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker'});
+        $self->sql(q{select count(*) from pg_stat_activity where usename = 'sv_worker' and backend_start > ?}, $mark);
     });
 
     return $self;
