@@ -387,6 +387,55 @@ subtest 'the disk is full' => sub {
 };
 
 
+subtest 'the disk becomes read-only' => sub {
+    my $disk = $sv->directory('disk');
+    plan(skip_all => 'a file system cannot be mounted here')
+        if $> != 0 || system("mount -t tmpfs -o size=4m tmpfs $disk 2>/dev/null") != 0;
+
+    $sv->give($disk);
+    my $ok = eval {
+        fresh(verify => {spool => $disk});
+        $sv->stop('redis');
+        my $n = verifies(40);
+        written($n);
+        $sv->stop('nginx');
+        system("mount -o remount,ro $disk") == 0 or die 'it cannot be made read-only';
+        $sv->start_redis;
+        start(verify => {spool => $disk});
+        Test::SerialVerify::wait_for { $sv->log_of('nginx') =~ /open failed in the spool .*it is not sent .*Read-only/ } 'the log to say so';
+        $n += verifies(20);
+        arrive(20);
+        cmp_ok(scalar(() = segments($disk)), '>=', 1, 'what is there stays');
+
+        system("mount -o remount,rw $disk") == 0 or die 'it cannot be made writable';
+        Test::SerialVerify::wait_for { !segments($disk) } 'an empty spool';
+        arrive($n);
+        is(gaps(stream_events($sv)), 0, 'no number is missing');
+        $sv->stop('nginx');
+        1;
+    };
+    my $error = $@;
+
+    system("umount -l $disk");
+    die $error if !$ok;
+};
+
+
+subtest 'two gateways of one name on one spool' => sub {
+    fresh();
+    $sv->start_nginx(name => 'second', workers => 2, verify => \%verify);
+    $sv->stop('redis');
+    my $n = verifies(40);
+    $n += grep { $_->{status} == 200 } map { $sv->get($link, key => $key, nginx => 'second') } 1 .. 20;
+    Test::SerialVerify::wait_for { counter('spooled') + $sv->counter('event_spooled', {nginx => 'second'}) == $n } 'all in the spool';
+    $sv->start_redis;
+    empty();
+    arrive($n);
+    is(gaps(stream_events($sv)), 0, 'no number is missing, none is taken for another');
+    $sv->stop('second');
+};
+
+
 subtest 'the directory is gone' => sub {
     fresh();
     $sv->stop('redis');
