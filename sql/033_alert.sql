@@ -62,33 +62,35 @@ values
   (13, 'no_cause_found', false, 'Looked into; no cause was found');
 
 
--- What rules said.  Of consumers a finding tells how many they were: who their
--- tokens are is told by scans, as long as those are kept.  A case may be of more
--- products than those of a company: it is told of its own (a key s:GTIN/SERIAL each).
+-- What rules said, the first 200 of them.  Of consumers a finding tells how many
+-- they were: who their tokens are is told by scans, as long as those are kept.  A case may
+-- be of more products than those of a company: it is told of its own (a key s:GTIN/SERIAL each).
 create function sv.alert_findings(p_case sv.case, p_company text)
 returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+  with told as materialized (
+    select o.*, row_number() over (order by o.withdrawn, o.severity desc, o.found_at, o.finding_id) as place
+    from sv.case_finding o
+    where o.gtin = p_case.gtin and o.case_id = p_case.case_id
+      and (p_company = '' or not exists (select from unnest(o.keys) k where k ~ '^s:\d{14}/')
+        or exists (select from unnest(o.keys) k where k ~ '^s:\d{14}/' and sv.reviews(p_company, substr(k, 3, 14)::bigint)))
+  )
+  select jsonb_build_object('findings_total', (select count(*) from told), 'findings', coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
       'id', f.finding_id, 'rule', f.rule, 'severity', f.severity, 'weight', f.weight, 'cause', f.cause, 'withdrawn', f.withdrawn, 'lot', f.lot,
       'serials', to_jsonb(o.serials[1:100]), 'serials_total', cardinality(o.serials),
       'sites', to_jsonb(a.sites[1:100]), 'sites_total', cardinality(a.sites), 'consumers', cardinality(f.actors) - cardinality(a.sites),
       'scans', cardinality(f.scans), 'first_at', sv.out_time(f.first_at), 'last_at', sv.out_time(f.last_at),
       'found_at', sv.out_time(f.found_at), 'changed_at', sv.out_time(f.changed_at), 'detail', nullif(f.detail, '{}')))
-    order by f.withdrawn, f.severity desc, f.found_at, f.finding_id), '[]')
-  from (
-    select o.* from sv.case_finding o
-    where o.gtin = p_case.gtin and o.case_id = p_case.case_id
-      and (p_company = '' or not exists (select from unnest(o.keys) k where k ~ '^s:\d{14}/')
-        or exists (select from unnest(o.keys) k where k ~ '^s:\d{14}/' and sv.reviews(p_company, substr(k, 3, 14)::bigint)))
-    order by o.withdrawn, o.severity desc, o.found_at, o.finding_id limit 200
-  ) f
+    order by f.place), '[]'))
+  from told f
   cross join lateral (
     select case when p_company = '' or not exists (select from unnest(f.keys) k where k ~ '^s:\d{14}/') then f.serials
       else array (select distinct substr(k, 18) as serial from unnest(f.keys) k
                   where k ~ '^s:\d{14}/' and sv.reviews(p_company, substr(k, 3, 14)::bigint) order by serial) end as serials) o
   cross join lateral (select array (select x from unnest(f.actors) x where x ~ '^\d{13}$' order by x) as sites) a
+  where f.place <= 200
 $$;
 
 -- Of scans by number (ascending), those of a time that are kept.  A number is not in
@@ -248,8 +250,7 @@ returns jsonb
 language sql stable
 set search_path = pg_catalog, pg_temp
 as $$
-  select sv.alert_json(p_case) || jsonb_build_object(
-    'findings', sv.alert_findings(p_case, p_company),
+  select sv.alert_json(p_case) || sv.alert_findings(p_case, p_company) || jsonb_build_object(
     'evidence', sv.alert_evidence(p_case, p_company, null, 50),
     'timeline', sv.alert_timeline(p_case, null, 50),
     'parties', (

@@ -260,6 +260,11 @@ subtest 'one case' => sub {
     is_deeply([$ours->{json}{evidence}{total}, map { @{$_->{serials}}, $_->{serials_total} } @{$ours->{json}{findings}}], [1, 'OURS', 1], '.. a company its own');
     unlike($ours->{body} . ask('acme', 'GET', "/alerts/$both/evidence")->{body}, qr/THEIRS|$alien/, '.. and nothing of the other');
 
+    my $long = $cases->open(findings => [map { {rule => $_ == 201 ? 'scan_volume' : 'off_market', severity => $_ == 201 ? 'low' : 'high', keys => ["s:$text/S$_"]} } 1 .. 201]);
+    my $most = ask('acme', 'GET', "/alerts/$long")->{json};
+    is_deeply([scalar @{$most->{findings}}, $most->{findings_total}, scalar grep { $_->{rule} ne 'off_market' } @{$most->{findings}}], [200, 201, 0], 'very many findings: the gravest, and how many');
+    is(ask('acme', 'GET', "/alerts/$both")->{json}{findings_total}, 1, '.. of those that it is told');
+
     my $alien = $cases->open(gtin => $alien);
     my $many  = $cases->open(gtin => 0);
     my $into  = $cases->open(status => 'merged', merged_into => $id);
