@@ -241,7 +241,7 @@ roles = ingest
     is($roles->(), 'ingest', 'one role');
     $sv->worker_conf(roles => 'housekeeping, relay', redis => undef);
     $sv->signal('worker', 'HUP');
-    wait_for { $roles->() eq 'housekeeping relay' } 'the others', 180;
+    wait_for { $roles->() eq 'housekeeping relay' } 'the others';
 
     $sv->write_file('worker.conf', $none);
     $sv->signal('worker', 'HUP');
@@ -250,7 +250,7 @@ roles = ingest
 };
 
 subtest 'a Redis that was long away does not hold up the outbox' => sub {
-    my $n    = 3000;
+    my $n    = 1000;
     my $node = 'unix:' . $sv->redis_socket;
     my $at   = $sv->location;
 
@@ -266,7 +266,7 @@ subtest 'a Redis that was long away does not hold up the outbox' => sub {
     $sv->sql(q{select reason from sv.operate(9506000134352, 'J1', 'J', '2030-12-31', 'supply', null, ?, 'k', 'f', 'scanned', null, 'XX-1', gen_random_uuid(), 'r')}, $at);
     wait_for { $sv->sql(q{select count(*) from sv.outbox where at > now() - interval '1 minute'}) == 0 || !$pending->() } 'the operation';
     cmp_ok($pending->(), '>', 0, 'the operation is relayed in between');
-    wait_for { !$pending->() } 'the others', 180;
+    wait_for { !$pending->() } 'the others', 300;
 };
 
 subtest 'a dump of the database does not stop the next load' => sub {

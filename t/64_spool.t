@@ -122,7 +122,7 @@ subtest 'Redis is not there, and comes' => sub {
     written($n);
     is($sv->figure('events', 'way'), 'spool', 'the way in /status');
     cmp_ok(scalar(() = segments()), '>=', 1, 'segments');
-    cmp_ok($sv->figure('events', 'spool', 'bytes'), '>', 60 * 100, 'their size');
+    cmp_ok($sv->figure('events', 'spool', 'bytes'), '>', 60 * 50, 'their size');
     like($sv->get('/metrics')->{body}, qr/^serial_verify_spool_bytes [1-9]/m, '.. in the metrics');
 
     $sv->start_redis;
