@@ -4,8 +4,12 @@
 #include <string.h>
 
 
+#define SVW_REFUSED_SHOWN  2000         /* bytes of one; --json has all */
+
+
 static int svw_refused_list(svw_command_t *command);
 static void svw_refused_row(const PGresult *result, int i);
+static void svw_refused_text(const char *text);
 static int svw_refused_again(svw_command_t *command);
 
 
@@ -81,7 +85,29 @@ svw_refused_row(const PGresult *result, int i)
            svw_col(result, i, "again")[0] == 't' ? " (to be judged again)" : "", svw_col(result, i, "reason"), *code != '\0' ? ", " : "", code);
 
     if (what != NULL) {
-        printf("    %s\n", what);
+        printf("    ");
+        svw_refused_text(what);
+        printf("\n");
+    }
+}
+
+
+/* Nobody knows what it is: a terminal gets nothing to obey, and no line that looks like one of ours. */
+static void
+svw_refused_text(const char *text)
+{
+    size_t  i;
+
+    for (i = 0; text[i] != '\0' && i < SVW_REFUSED_SHOWN; i++) {
+        if (text[i] == '\n') {
+            printf("\n    ");
+        } else {
+            putchar(((unsigned char) text[i] < 0x20 && text[i] != '\t') || text[i] == 0x7f ? '?' : text[i]);
+        }
+    }
+
+    if (text[i] != '\0') {
+        printf(" ..");
     }
 }
 
