@@ -106,7 +106,7 @@ sub pause {
 sub stop_now {
     my @left = @_;
 
-    my $end = time + 10;
+    my $end = time + 60;
 
     kill 'STOP', @left;
 
@@ -165,21 +165,24 @@ sub stop {
 }
 
 
-# As the power failing: nothing gets a chance to clean up.
+# As the power failing: nothing gets a chance to clean up.  Who stands still makes
+# no more children: one that survived would keep the shared memory of PostgreSQL.
 sub kill9 {
     my ($self) = @_;
 
     return if !$self->{pid};
+
+    eval { stop_now($self->{pid}); 1 } or warn $@;
 
     my @children = $self->children;
     kill 'KILL', $self->{pid}, @children;
     waitpid $self->{pid}, 0;
     delete $self->{pid};
 
-    my $end = time + 10;
+    my $end = time + 30;
 
     while (@children && time < $end) {
-        @children = grep { kill 0, $_ } @children;
+        @children = grep { (state_of($_) // 'Z') ne 'Z' } @children;
         sleep 0.01 if @children;
     }
 
