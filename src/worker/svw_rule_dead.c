@@ -9,8 +9,11 @@
 #include "svw_rule.h"
 
 
+#define SVW_DEAD_COUNTED  16            /* sessions, packs: no parameter asks for more */
+
 typedef enum { SVW_DEAD_NOTHING, SVW_DEAD_SEEN, SVW_DEAD_CONSUMER, SVW_DEAD_ELSEWHERE } svw_dead_t;
 
+static int svw_dead_other(const svw_key_t *const *counted, unsigned n, const svw_key_t *key);
 static svw_dead_t svw_dead_judge(const svw_view_t *view, const svw_node_t *node);
 static const svw_key_t *svw_dead_maker(const svw_view_t *view, const svw_node_t *node);
 static int svw_dead_home(const svw_view_t *view, const svw_node_t *node);
@@ -24,23 +27,19 @@ svw_rule_dead(const svw_view_t *view, svw_say_t *say)
     unsigned           sessions, reason;
     svw_dead_t         worst, one;
     svw_cursor_t       cursor;
-    const svw_key_t   *maker, *session;
+    const svw_key_t   *maker, *session[SVW_DEAD_COUNTED];
     const svw_node_t  *node;
 
     worst = SVW_DEAD_NOTHING;
     sessions = 0;
     reason = 0;
-    session = NULL;
     maker = NULL;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         one = svw_dead_judge(view, node);
 
-        if (one == SVW_DEAD_CONSUMER && !(node->class & SVW_SHARED)
-            && (sessions == 0 || node->key[SVW_KEY_CLIENT] == NULL || node->key[SVW_KEY_CLIENT] != session))
-        {
-            session = node->key[SVW_KEY_CLIENT];
-            sessions++;
+        if (one == SVW_DEAD_CONSUMER && !(node->class & SVW_SHARED) && svw_dead_other(session, sessions, node->key[SVW_KEY_CLIENT])) {
+            session[sessions++] = node->key[SVW_KEY_CLIENT];
         }
 
         if (one > worst) {
@@ -80,24 +79,21 @@ svw_rule_dead_lot(const svw_view_t *view, svw_say_t *say)
 {
     unsigned           serials, reason;
     svw_cursor_t       cursor;
-    const svw_key_t   *serial, *session;
+    const svw_key_t   *serial[SVW_DEAD_COUNTED], *session[SVW_DEAD_COUNTED];
     const svw_node_t  *node;
 
     serials = 0;
     reason = 0;
-    serial = NULL;
-    session = NULL;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         if (!(node->class & SVW_DEAD) || !svw_node_consumer(node) || node->class & SVW_SHARED || svw_dead_judge(view, node) == SVW_DEAD_NOTHING) {
             continue;
         }
 
-        if (serials == 0 || (node->key[SVW_KEY_SERIAL] != serial && node->key[SVW_KEY_CLIENT] != session)) {
-            serial = node->key[SVW_KEY_SERIAL];
-            session = node->key[SVW_KEY_CLIENT];
+        if (svw_dead_other(serial, serials, node->key[SVW_KEY_SERIAL]) && svw_dead_other(session, serials, node->key[SVW_KEY_CLIENT])) {
+            serial[serials] = node->key[SVW_KEY_SERIAL];
+            session[serials++] = node->key[SVW_KEY_CLIENT];
             reason = node->reason;
-            serials++;
         }
     }
 
@@ -114,6 +110,18 @@ svw_rule_dead_lot(const svw_view_t *view, svw_say_t *say)
     }
 
     svw_say_end(say);
+}
+
+
+/* Is it none of those that were counted, and is there room?  All that are unknown (NULL) may be one. */
+static int
+svw_dead_other(const svw_key_t *const *counted, unsigned n, const svw_key_t *key)
+{
+    unsigned  i;
+
+    for (i = 0; i < n && counted[i] != key; i++) { /* void */ }
+
+    return i == n && n < SVW_DEAD_COUNTED;
 }
 
 

@@ -248,6 +248,24 @@ test_dead_consumers(void **state)
     scan(j, .serial = "A2", .lot = "L1", .session = "s2", .reason = "stolen");
     assert_cases(j, "dead_pack high asks stolen_pack A1,A2 1,2 @2");
 
+    /* of whom nothing is known, it may be the same one each time */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .country = "DE", .reason = "stolen");
+    scan(j, .serial = "A1", .lot = "L1", .country = "DE", .reason = "stolen", .minutes = 3000);
+    scan(j, .serial = "A2", .lot = "L1", .country = "DE", .reason = "stolen", .minutes = 3001);
+    assert_cases(j, "dead_pack info info stolen_pack A1 1,2 @1\ndead_pack info info stolen_pack A2 3 @3");
+
+    /* two that take turns are two */
+    j = judged_new();
+    judged_set(j, "dead_pack.sessions", "3");
+    judged_set(j, "dead_pack.serials", "3");
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .reason = "stolen");
+    scan(j, .serial = "A1", .lot = "L1", .session = "s2", .reason = "stolen", .minutes = 3000);
+    scan(j, .serial = "A2", .lot = "L1", .session = "s1", .reason = "stolen", .minutes = 4000);
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .reason = "stolen", .minutes = 6000);
+    scan(j, .serial = "A2", .lot = "L1", .session = "s2", .reason = "stolen", .minutes = 7000);
+    assert_cases(j, "dead_pack info info stolen_pack A1 1,2,4 @1\ndead_pack info info stolen_pack A2 3,5 @3");
+
     /* exported: where it was sent it is at home */
     j = judged_new();
     scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_EXPORT, .actor = "W1", .country = "DE");
