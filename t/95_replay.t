@@ -153,7 +153,7 @@ subtest 'every member, and every count' => sub {
         'S1'    => $case->('duplicate_commissioning', 'high', 'new', $gtin, 'L1', [], [1, 2], 2, 'serial_reused'),
         's2'    => $case->('identifier_mismatch', 'low', 'proposed_closure', $gtin, 'l1', ['P1'], [5], 5, 'scanner_setting'),
         'U1,U2' => $case->('off_market', 'medium', 'new', $other, 'M1', [qw(P8 c1)], [3, 6, 7], 7, 'diversion'),
-        'S3,S4' => $case->('supply_of_inactive', 'high', 'new', $gtin, 'L1', [qw(P1 P2 P3)], [8, 9, 10, 12, 13], 9, 'reused_pack'),
+        'S3,S4' => $case->('supply_of_inactive', 'high', 'new', $gtin, 'L1', [qw(P1 P2 P3)], [1, 8, 9, 10, 12, 13], 9, 'reused_pack'),
         'X1'    => $case->('identifier_mismatch', 'info', 'proposed_closure', $third, 'Z1', ['c2'], [11], 11, 'unknown_lot'),
         'V1'    => $case->('off_market', 'medium', 'new', $other, 'N1', ['P9'], [4, 14], 14, 'diversion'),
     );

@@ -149,7 +149,8 @@ svw_finding_client(const svw_finding_t *finding)
 
 /*
  * The finding as it is now.  What is said of scans long after those that it was
- * said of is another one; what is said with some of them forgotten adds to it.
+ * said of is another one; what is said with some of them forgotten adds to it; but
+ * what asks now does not rest on what was only kept for information.
  */
 svw_kept_t *
 svw_kept_put(svw_cases_t *cases, const svw_finding_t *finding, svw_ref_t now, int *changed)
@@ -184,7 +185,8 @@ svw_kept_put(svw_cases_t *cases, const svw_finding_t *finding, svw_ref_t now, in
         return kept;
     }
 
-    also = !kept->now.withdrawn && (finding->partial || finding->first_ms > kept->now.last_ms);
+    also = !kept->now.withdrawn && (finding->partial || finding->first_ms > kept->now.last_ms)
+           && (kept->now.weight != SVW_WEIGHT_INFO || finding->weight != SVW_WEIGHT_ASKS);
 
     if (svw_kept_copy(kept, finding, also ? &kept->now : NULL) != 0) {
         cases->failed = 1;

@@ -94,8 +94,8 @@ int svw_lot_off(const svw_key_t *lot, const char *country);
 /* Two scans that nobody can have made with one pack: it would have to be faster than a plane. */
 int svw_travel_hop(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b);
 
-/* The places are apart: further than their accuracy leaves open, or in two countries. */
-int svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b);
+/* The places are apart: further than `by' beyond what their accuracy leaves open, or in two countries. */
+int svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b, svw_param_id_t by);
 
 /* why a miss is none, svw_explain.c */
 svw_why_t svw_explain(const svw_facts_t *facts, const svw_node_t *node);

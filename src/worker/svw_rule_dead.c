@@ -17,6 +17,7 @@ static int svw_dead_other(const svw_key_t *const *counted, unsigned n, const svw
 static svw_dead_t svw_dead_judge(const svw_view_t *view, const svw_node_t *node);
 static const svw_key_t *svw_dead_maker(const svw_view_t *view, const svw_node_t *node);
 static int svw_dead_home(const svw_view_t *view, const svw_node_t *node);
+static int svw_dead_since(const svw_view_t *view, const svw_node_t *node);
 static int svw_dead_done(const svw_node_t *node);
 static svw_severity_t svw_dead_severity(unsigned reason);
 
@@ -150,7 +151,9 @@ svw_dead_judge(const svw_view_t *view, const svw_node_t *node)
 
     maker = svw_dead_maker(view, node);
 
-    if (maker == site || node->operation == SVW_OP_DESTROY || node->operation == SVW_OP_STEAL || node->operation == SVW_OP_UNDO) {
+    if (maker == site || svw_dead_since(view, node) || node->operation == SVW_OP_DESTROY || node->operation == SVW_OP_STEAL
+        || node->operation == SVW_OP_UNDO)
+    {
         return SVW_DEAD_SEEN;
     }
 
@@ -188,6 +191,26 @@ svw_dead_home(const svw_view_t *view, const svw_node_t *node)
     }
 
     return svw_countries_has(&view->params->free_movement, here.country);
+}
+
+
+/* It was alive when it was scanned: it was declared dead later, but told before. */
+static int
+svw_dead_since(const svw_view_t *view, const svw_node_t *node)
+{
+    unsigned           n;
+    svw_cursor_t       cursor;
+    const svw_node_t  *other;
+
+    other = svw_list_begin(view->list, &cursor);
+
+    for (n = 0; other != NULL && n < 256; other = svw_cursor_next(&cursor), n++) {
+        if (svw_dead_done(other)) {
+            return other->time_ms > node->time_ms;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -21,6 +21,7 @@ static int svw_mismatch_many(const svw_view_t *view, const svw_key_t *site);
 static void svw_mismatch_client(const svw_view_t *view, svw_say_t *say, const svw_key_t *site);
 static void svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const svw_miss_who_t *who,
     const svw_few_t *but, const char *cause);
+static int svw_mismatch_relabelled(const svw_view_t *view, const svw_few_t *but, int *later);
 static void svw_mismatch_expiries(const svw_view_t *view, svw_say_t *say);
 static void svw_mismatch_expiry(const svw_view_t *view, svw_say_t *say, uint32_t expiry, int others);
 static uint32_t svw_mismatch_next(const svw_view_t *view, uint32_t after);
@@ -232,14 +233,21 @@ static void
 svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const svw_miss_who_t *who,
     const svw_few_t *but, const char *cause)
 {
+    int                relabelled, later;
     svw_weight_t       weight;
     svw_cursor_t       cursor;
     const svw_node_t  *node;
 
     weight = kind == SVW_MISS_LATE ? SVW_WEIGHT_EXPLAINED : svw_miss_weight(view, who, kind);
 
-    svw_say(say, weight, weight == SVW_WEIGHT_ASKS ? SVW_SEVERITY_MEDIUM
-                         : weight == SVW_WEIGHT_EXPLAINED ? SVW_SEVERITY_LOW : SVW_SEVERITY_INFO, cause);
+    if (weight == SVW_WEIGHT_ASKS) {
+        relabelled = kind == SVW_MISS_SERIAL ? svw_mismatch_relabelled(view, but, &later) : 0;
+        svw_say(say, weight, relabelled && later ? SVW_SEVERITY_HIGH : SVW_SEVERITY_MEDIUM, relabelled ? "relabelled_lot" : cause);
+
+    } else {
+        svw_say(say, weight, weight == SVW_WEIGHT_EXPLAINED ? SVW_SEVERITY_LOW : SVW_SEVERITY_INFO, cause);
+    }
+
     svw_say_apart(say, (sv_span_t) { (const uint8_t *) cause, strlen(cause) });
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
@@ -253,6 +261,31 @@ svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const 
     }
 
     svw_say_end(say);
+}
+
+
+/* The serials are known, all of them: of other lots. And is an expiry later than theirs? */
+static int
+svw_mismatch_relabelled(const svw_view_t *view, const svw_few_t *but, int *later)
+{
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
+
+    *later = 0;
+
+    for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
+        if (svw_miss(node) != SVW_MISS_SERIAL || svw_few_has(but, node->key[SVW_KEY_SITE])) {
+            continue;
+        }
+
+        if (node->reason != SV_REASON_LOT_MISMATCH) {
+            return 0;
+        }
+
+        *later |= svw_mismatch_later(view, node);
+    }
+
+    return 1;
 }
 
 

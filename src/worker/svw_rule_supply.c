@@ -16,9 +16,15 @@
 
 
 /* how far an operation on an inactive pack is to be thought of */
-typedef enum { SVW_SUPPLY_NOTHING, SVW_SUPPLY_SEEN, SVW_SUPPLY_HERE, SVW_SUPPLY_HUB, SVW_SUPPLY_ELSEWHERE } svw_supply_t;
+typedef enum {
+    SVW_SUPPLY_NOTHING, SVW_SUPPLY_SEEN, SVW_SUPPLY_HERE, SVW_SUPPLY_UNDONE, SVW_SUPPLY_HUB, SVW_SUPPLY_LOCKED, SVW_SUPPLY_ELSEWHERE
+} svw_supply_t;
 
+static void svw_supply_say(const svw_view_t *view, svw_say_t *say, svw_supply_t worst);
 static svw_supply_t svw_supply_judge(const svw_view_t *view, const svw_node_t *node);
+static int svw_supply_locked(const svw_view_t *view, const svw_node_t *node);
+static int svw_supply_took(const svw_node_t *node, svw_op_t operation);
+static int svw_supply_undone(const svw_view_t *view, const svw_node_t *node);
 static int svw_supply_here_before(const svw_view_t *view, const svw_node_t *node);
 static int svw_supply_hub(const svw_view_t *view, const svw_node_t *node, const svw_key_t *maker);
 static int svw_supply_verifiers(const svw_view_t *view);
@@ -26,10 +32,24 @@ static int svw_supply_copied(const svw_view_t *view);
 static const svw_node_t *svw_supply_made(const svw_view_t *view, const svw_node_t *node);
 
 
+static const struct {
+    svw_weight_t    weight;
+    svw_severity_t  severity;
+    const char     *cause;
+} svw_supply_says[] = {
+    [SVW_SUPPLY_SEEN] =      { SVW_WEIGHT_INFO,      SVW_SEVERITY_INFO,   "returned_pack" },
+    [SVW_SUPPLY_HERE] =      { SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW,    "split_pack" },
+    [SVW_SUPPLY_UNDONE] =    { SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW,    "undone_late" },
+    [SVW_SUPPLY_HUB] =       { SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW,    "hospital_hub" },
+    [SVW_SUPPLY_LOCKED] =    { SVW_WEIGHT_ASKS,      SVW_SEVERITY_MEDIUM, "locked_pack" },
+    [SVW_SUPPLY_ELSEWHERE] = { SVW_WEIGHT_ASKS,      SVW_SEVERITY_HIGH,   "reused_pack" }
+};
+
+
 void
 svw_rule_supply(const svw_view_t *view, svw_say_t *say)
 {
-    unsigned           dead;
+    const char        *cause;
     svw_supply_t       worst, one;
     svw_severity_t     severity;
     svw_cursor_t       cursor;
@@ -37,7 +57,7 @@ svw_rule_supply(const svw_view_t *view, svw_say_t *say)
 
     worst = SVW_SUPPLY_NOTHING;
     severity = SVW_SEVERITY_MEDIUM;
-    dead = 0;
+    cause = NULL;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         one = svw_supply_judge(view, node);
@@ -45,47 +65,51 @@ svw_rule_supply(const svw_view_t *view, svw_say_t *say)
 
         if (one == SVW_SUPPLY_ELSEWHERE && node->reason != SV_REASON_FREE_SAMPLE && node->reason != SV_REASON_CHECKED_OUT) {
             severity = SVW_SEVERITY_HIGH;
-            dead = svw_reason_dead(node->reason) ? node->reason : dead;
+            cause = svw_reason_dead(node->reason) ? svw_dead_cause(node->reason) : cause;
         }
+    }
+
+    if (worst == SVW_SUPPLY_NOTHING) {
+        return;
     }
 
     if (worst == SVW_SUPPLY_SEEN && svw_supply_verifiers(view)) {
         worst = SVW_SUPPLY_ELSEWHERE;
     }
 
-    switch (worst) {
+    if (worst != SVW_SUPPLY_ELSEWHERE) {
+        severity = svw_supply_says[worst].severity;
+        cause = svw_supply_says[worst].cause;
 
-    case SVW_SUPPLY_NOTHING:
-        return;
-
-    case SVW_SUPPLY_SEEN:
-        svw_say(say, SVW_WEIGHT_INFO, SVW_SEVERITY_INFO, "returned_pack");
-        break;
-
-    case SVW_SUPPLY_HERE:
-        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "split_pack");
-        break;
-
-    case SVW_SUPPLY_HUB:
-        svw_say(say, SVW_WEIGHT_EXPLAINED, SVW_SEVERITY_LOW, "hospital_hub");
-        break;
-
-    case SVW_SUPPLY_ELSEWHERE:
-        svw_say(say, SVW_WEIGHT_ASKS, severity, dead != 0 ? svw_dead_cause(dead) : svw_supply_copied(view) ? "clone" : "reused_pack");
-        break;
+    } else if (cause == NULL) {
+        cause = svw_supply_copied(view) ? "clone" : svw_supply_says[worst].cause;
     }
+
+    svw_say(say, svw_supply_says[worst].weight, severity, cause);
+    svw_supply_say(view, say, worst);
+}
+
+
+static void
+svw_supply_say(const svw_view_t *view, svw_say_t *say, svw_supply_t worst)
+{
+    svw_supply_t       one;
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         one = svw_supply_judge(view, node);
 
-        if (one != SVW_SUPPLY_NOTHING || svw_node_done(node)) {
+        if (one != SVW_SUPPLY_NOTHING || svw_node_done(node) || (worst == SVW_SUPPLY_UNDONE && svw_supply_took(node, SVW_OP_UNDO))
+            || (worst == SVW_SUPPLY_LOCKED && svw_supply_took(node, SVW_OP_LOCK)))
+        {
             svw_say_scan(say, node);
         }
 
-        /* packs of a lot that are split at one site are one case */
+        /* packs of a lot that are split at one site, or pass through one hub, are one case */
 
-        if (one == SVW_SUPPLY_HERE && worst == SVW_SUPPLY_HERE && node->key[SVW_KEY_LOT] != NULL) {
-            svw_say_key(say, "split_pack", node->key[SVW_KEY_LOT], node->key[SVW_KEY_SITE]);
+        if ((one == SVW_SUPPLY_HERE || one == SVW_SUPPLY_HUB) && worst == one && node->key[SVW_KEY_LOT] != NULL) {
+            svw_say_key(say, svw_supply_says[one].cause, node->key[SVW_KEY_LOT], node->key[SVW_KEY_SITE]);
         }
     }
 
@@ -101,10 +125,14 @@ svw_supply_judge(const svw_view_t *view, const svw_node_t *node)
 
     site = node->key[SVW_KEY_SITE];
 
-    if (site == NULL || !svw_reason_inactive(node->reason) || node->operation == SVW_OP_UNDO
+    if (site == NULL || (!svw_reason_inactive(node->reason) && node->reason != SV_REASON_LOCKED) || node->operation == SVW_OP_UNDO
         || node->kind == SVW_ACTOR_MANUFACTURER || node->kind == SVW_ACTOR_AUTHORITY || svw_node_consumer(node))
     {
         return SVW_SUPPLY_NOTHING;
+    }
+
+    if (node->reason == SV_REASON_LOCKED) {
+        return node->operation == SVW_OP_SUPPLY && svw_supply_locked(view, node) ? SVW_SUPPLY_LOCKED : SVW_SUPPLY_NOTHING;
     }
 
     maker = node->before;
@@ -122,6 +150,10 @@ svw_supply_judge(const svw_view_t *view, const svw_node_t *node)
 
     if (maker == site || (maker == NULL && svw_supply_here_before(view, node))) {
         return SVW_SUPPLY_HERE;
+    }
+
+    if (svw_supply_undone(view, node)) {
+        return SVW_SUPPLY_UNDONE;
     }
 
     return svw_supply_hub(view, node, maker) ? SVW_SUPPLY_HUB : SVW_SUPPLY_ELSEWHERE;
@@ -153,6 +185,63 @@ svw_supply_made(const svw_view_t *view, const svw_node_t *node)
     }
 
     return NULL;
+}
+
+
+/* Locked by another site, not by who made or withdraws it: that is a matter of the lot. */
+static int
+svw_supply_locked(const svw_view_t *view, const svw_node_t *node)
+{
+    unsigned           n;
+    svw_cursor_t       cursor;
+    const svw_node_t  *other;
+
+    (void) svw_list_seek(view->list, node->time_ms + 1, &cursor);
+
+    for (n = 0, other = svw_cursor_prev(&cursor); other != NULL && n < 256; other = svw_cursor_prev(&cursor), n++) {
+        if (svw_supply_took(other, SVW_OP_UNDO)) {
+            return 0;
+        }
+
+        if (svw_supply_took(other, SVW_OP_LOCK)) {
+            return other->key[SVW_KEY_SITE] != node->key[SVW_KEY_SITE] && other->kind != SVW_ACTOR_MANUFACTURER
+                   && other->kind != SVW_ACTOR_AUTHORITY;
+        }
+    }
+
+    return 0;
+}
+
+
+/* It was carried out. */
+static int
+svw_supply_took(const svw_node_t *node, svw_op_t operation)
+{
+    return node->operation == operation && node->reason == SV_REASON_OK && node->key[SVW_KEY_SITE] != NULL;
+}
+
+
+/* What made it inactive had been taken back by then, which was told later. */
+static int
+svw_supply_undone(const svw_view_t *view, const svw_node_t *node)
+{
+    unsigned           n;
+    svw_cursor_t       cursor;
+    const svw_node_t  *other;
+
+    (void) svw_list_seek(view->list, node->time_ms + 1, &cursor);
+
+    for (n = 0, other = svw_cursor_prev(&cursor); other != NULL && n < 256; other = svw_cursor_prev(&cursor), n++) {
+        if (svw_supply_took(other, SVW_OP_UNDO)) {
+            return 1;
+        }
+
+        if (svw_node_done(other)) {
+            return 0;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -90,7 +90,7 @@ svw_travel_hop(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *
 
 
 int
-svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b)
+svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t *b, svw_param_id_t by)
 {
     svw_place_t  x, y;
 
@@ -101,7 +101,7 @@ svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_node_t
         return x.country[0] != '\0' && y.country[0] != '\0' && memcmp(x.country, y.country, 2) != 0;
     }
 
-    return svw_travel_distance(facts, &x, &y, svw_node_consumer(a), svw_node_consumer(b)) > svw_param(facts->params, SVW_P_TRAVEL_DISTANCE);
+    return svw_travel_distance(facts, &x, &y, svw_node_consumer(a), svw_node_consumer(b)) > svw_param(facts->params, by);
 }
 
 

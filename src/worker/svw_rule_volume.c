@@ -29,6 +29,7 @@ typedef struct {
     unsigned  switches;                 /* from look to look */
     unsigned  hops;                     /* .. that nobody can have travelled */
     unsigned  places;                   /* apart from each other; so many at least */
+    unsigned  towns;                    /* .. by less */
     int64_t   span_ms;
 } svw_volume_sum_t;
 
@@ -39,7 +40,7 @@ static void svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, si
 static int svw_volume_round(const svw_view_t *view, const svw_volume_t *first, size_t n);
 static int svw_volume_abroad(const svw_view_t *view, const svw_volume_t *first, size_t n);
 static int svw_volume_tour(const svw_view_t *view, const svw_volume_t *first, size_t n);
-static void svw_volume_place(const svw_view_t *view, const svw_node_t **place, const svw_node_t *node, svw_volume_sum_t *sum);
+static void svw_volume_place(const svw_view_t *view, const svw_node_t **place, unsigned *places, const svw_node_t *node, svw_param_id_t by);
 static int svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_volume_sum_t *observed);
 static unsigned svw_volume_sites(const svw_view_t *view);
 static void svw_volume_say(const svw_view_t *view, svw_say_t *say);
@@ -122,6 +123,14 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_v
         return 0;
     }
 
+    /* in one country, too: who travels is not at so many places, a display at one */
+
+    if (sum->sessions >= svw_param(params, SVW_P_VOLUME_SESSIONS) && sum->looks >= svw_param(params, SVW_P_VOLUME_LOOKS)
+        && sum->towns >= svw_param(params, SVW_P_VOLUME_TOWNS) && sum->span_ms >= svw_param_ms(params, SVW_P_VOLUME_BURST))
+    {
+        return 1;
+    }
+
     switches = svw_param(params, SVW_P_VOLUME_SWITCHES);
 
     if (observed->hops > 0 && observed->places >= svw_param(params, SVW_P_VOLUME_PLACES) && sum->switches >= switches) {
@@ -179,7 +188,7 @@ svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_
 {
     size_t             i;
     int64_t            apart;
-    const svw_node_t  *look, *place[SVW_PLACES];
+    const svw_node_t  *look, *place[SVW_PLACES], *town[SVW_PLACES];
 
     memset(sum, 0, sizeof(svw_volume_sum_t));
     apart = svw_param_ms(view->params, by);
@@ -191,12 +200,13 @@ svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_
             continue;
         }
 
-        if (look != NULL && svw_travel_apart(view->facts, look, first[i].node)) {
+        if (look != NULL && svw_travel_apart(view->facts, look, first[i].node, SVW_P_TRAVEL_DISTANCE)) {
             sum->switches++;
             sum->hops += svw_travel_hop(view->facts, look, first[i].node);
         }
 
-        svw_volume_place(view, place, first[i].node, sum);
+        svw_volume_place(view, place, &sum->places, first[i].node, SVW_P_TRAVEL_DISTANCE);
+        svw_volume_place(view, town, &sum->towns, first[i].node, SVW_P_VOLUME_NEAR);
         sum->looks++;
         look = first[i].node;
         sum->span_ms = look->time_ms - first[0].node->time_ms;
@@ -205,18 +215,18 @@ svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_
 
 
 static void
-svw_volume_place(const svw_view_t *view, const svw_node_t **place, const svw_node_t *node, svw_volume_sum_t *sum)
+svw_volume_place(const svw_view_t *view, const svw_node_t **place, unsigned *places, const svw_node_t *node, svw_param_id_t by)
 {
     unsigned  i;
 
-    for (i = 0; i < sum->places; i++) {
-        if (!svw_travel_apart(view->facts, place[i], node)) {
+    for (i = 0; i < *places; i++) {
+        if (!svw_travel_apart(view->facts, place[i], node, by)) {
             return;
         }
     }
 
-    if (sum->places < SVW_PLACES) {
-        place[sum->places++] = node;
+    if (*places < SVW_PLACES) {
+        place[(*places)++] = node;
     }
 }
 

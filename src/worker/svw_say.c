@@ -248,8 +248,8 @@ svw_say_nodes(svw_say_t *say)
 
 
 /*
- * How what is asked about was commissioned is part of the evidence: the records of
- * its serials; where these are not told, or contradict the scan, those of the lot.
+ * How what is asked about was commissioned is part of the evidence: the first record
+ * of each serial, all that the scan contradicts; where serials are not told those of the lot.
  */
 static void
 svw_say_records(svw_say_t *say)
@@ -261,7 +261,7 @@ svw_say_records(svw_say_t *say)
     const svw_made_t    *made;
     const svw_node_t    *node;
     const svw_facts_t   *facts;
-    const svw_record_t  *record;
+    const svw_record_t  *record, *first;
 
     facts = say->view->facts;
 
@@ -270,12 +270,17 @@ svw_say_records(svw_say_t *say)
         lot = node->key[SVW_KEY_LOT];
         serial = svw_key_span(node->key[SVW_KEY_SERIAL]);
 
-        for (n = 0; serial.len > 0 && (made = svw_facts_way(facts, node->gtin, serial, n)) != NULL; n++) {
+        for (n = 0, first = NULL; serial.len > 0 && (made = svw_facts_way(facts, node->gtin, serial, n)) != NULL; n++) {
             record = svw_facts_record(facts, node->gtin, serial, made);
+            first = first == NULL || svw_record_cmp(record, first) < 0 ? record : first;
 
-            if (record != NULL && record->ref != 0) {
+            if (svw_reason_contradicts(node->reason) && record->ref != 0) {
                 SVW_PUSH(&say->refs, record->ref);
             }
+        }
+
+        if (first != NULL && first->ref != 0) {
+            SVW_PUSH(&say->refs, first->ref);
         }
 
         if (lot != NULL && lot != last && lot->lot != NULL

@@ -116,6 +116,25 @@ test_forgotten(void **state)
 }
 
 
+/* What was kept for information only is no evidence of what asks weeks later. */
+static void
+test_informed(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    made(j, .lot = "L1", .markets = "CH", .serials = "A1 A2 A3");
+    scan(j, .serial = "A1", .lot = "L1", .session = "s1", .country = "TR", .minutes = 1);
+    scan(j, .serial = "A2", .lot = "L1", .session = "s2", .country = "PL", .minutes = 34 * 1440);
+    scan(j, .serial = "B1", .lot = "L9", .actor = "P8", .minutes = 48 * 1440);
+    scan(j, .serial = "A3", .lot = "L1", .actor = "P1", .country = "IS", .op = SVW_OP_SUPPLY, .minutes = 49 * 1440);
+
+    assert_cases(j, "off_market medium asks diversion A3 1,5 @5");
+}
+
+
 /* What waits for more of its key is said before the scans that it is of are forgotten. */
 static void
 test_waits(void **state)
@@ -328,6 +347,7 @@ main(void)
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_forgotten),
+        cmocka_unit_test(test_informed),
         cmocka_unit_test(test_waits),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_cost),

@@ -116,6 +116,68 @@ test_repeated(void **state)
 }
 
 
+/* By the time of the event the pack had been brought back; that was told later. */
+static void
+test_undone(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 10);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied", .minutes = 30);
+    scan(j, .serial = "A1", .op = SVW_OP_UNDO, .actor = "P1", .minutes = 20);
+    assert_cases(j, "supply_of_inactive low explained undone_late A1 1,2,3 @1");
+
+    /* after it, or supplied once more */
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 10);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied", .minutes = 30);
+    scan(j, .serial = "A1", .op = SVW_OP_UNDO, .actor = "P1", .minutes = 40);
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 1,2 @2");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 10);
+    scan(j, .serial = "A1", .op = SVW_OP_UNDO, .actor = "P1", .minutes = 20);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 25);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P2", .reason = "already_supplied", .minutes = 30);
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 1,3,4 @4");
+}
+
+
+static void
+test_locked(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_LOCK, .actor = "W1", .kind = SVW_ACTOR_WHOLESALER);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "locked");
+    assert_cases(j, "supply_of_inactive medium asks locked_pack A1 1,2 @2");
+
+    /* by itself, only looked at, by who made it, unlocked again */
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_LOCK, .actor = "P1");
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "locked");
+    scan(j, .serial = "A1", .actor = "P2", .reason = "locked");
+    assert_cases(j, "");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_LOCK, .actor = "M1", .kind = SVW_ACTOR_MANUFACTURER);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "locked");
+    assert_cases(j, "");
+
+    j = judged_new();
+    scan(j, .serial = "A1", .op = SVW_OP_LOCK, .actor = "W1", .minutes = 1);
+    scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "locked", .minutes = 9);
+    scan(j, .serial = "A1", .op = SVW_OP_UNDO, .actor = "W1", .minutes = 5);
+    assert_cases(j, "");
+}
+
+
 /* Copies are supplied far from each other, a pack that is filled again near; of a dead one that is the cause. */
 static void
 test_cause(void **state)
@@ -156,6 +218,16 @@ test_hub(void **state)
     scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "H1", .kind = SVW_ACTOR_HOSPITAL);
     scan(j, .serial = "A1", .op = SVW_OP_SUPPLY, .actor = "H2", .kind = SVW_ACTOR_HOSPITAL, .reason = "already_supplied");
     assert_cases(j, "supply_of_inactive low explained hospital_hub A1 3,4 @3");
+
+    /* several packs */
+    j = judged_new();
+    site(j, .actor = "H1", .country = "DE", .lat = 52.5, .lon = 13.4, .kind = SVW_ACTOR_HOSPITAL);
+    site(j, .actor = "H2", .country = "DE", .lat = 52.6, .lon = 13.4, .kind = SVW_ACTOR_HOSPITAL);
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "H1", .kind = SVW_ACTOR_HOSPITAL);
+    scan(j, .serial = "A2", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "H1", .kind = SVW_ACTOR_HOSPITAL);
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "H2", .kind = SVW_ACTOR_HOSPITAL, .reason = "already_supplied");
+    scan(j, .serial = "A2", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "H2", .kind = SVW_ACTOR_HOSPITAL, .reason = "already_supplied");
+    assert_cases(j, "supply_of_inactive low explained hospital_hub A1,A2 3,4,5,6 @3");
 
     /* not of a pharmacy */
     j = judged_new();
@@ -214,6 +286,12 @@ test_dead(void **state)
     j = judged_new();
     scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_DESTROY, .actor = "W1");
     scan(j, .serial = "A1", .lot = "L1", .actor = "W1", .reason = "destroyed");
+    assert_cases(j, "dead_pack info info destroyed_pack A1 1,2 @1");
+
+    /* seen while it was alive, told when it was dead */
+    j = judged_new();
+    scan(j, .serial = "A1", .lot = "L1", .op = SVW_OP_DESTROY, .actor = "W1", .minutes = 20);
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P2", .reason = "destroyed", .minutes = 10);
     assert_cases(j, "dead_pack info info destroyed_pack A1 1,2 @1");
 
     /* a wrong list: one case, whatever the sites */
@@ -331,6 +409,8 @@ main(void)
         cmocka_unit_test(test_reused),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_repeated),
+        cmocka_unit_test(test_undone),
+        cmocka_unit_test(test_locked),
         cmocka_unit_test(test_cause),
         cmocka_unit_test(test_hub),
         cmocka_unit_test(test_verified),

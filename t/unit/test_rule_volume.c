@@ -113,6 +113,42 @@ test_changes(void **state)
 }
 
 
+/* twelve sessions, so many hours apart, in a row of towns that is walked round and round */
+static const sv_rules_case_t *
+spread(sv_rules_t *rules, unsigned towns, unsigned hours)
+{
+    unsigned  n;
+
+    sv_rules_begin(rules);
+
+    for (n = 0; n < 12; n++) {
+        sv_rules_line(rules, "{\"time\":\"2026-01-%02uT%02u:00:00Z\",\"serial\":\"A1\",\"operation\":\"verify\","
+                      "\"actor_kind\":\"consumer\",\"session\":\"s%u\",\"country\":\"DE\",\"lat\":%u.5,\"lon\":10,"
+                      "\"accuracy_km\":20,\"outcome\":\"ok\"}",
+                      5 + n * hours / 24, n * hours % 24, n, 46 + n % towns);
+    }
+
+    sv_rules_end(rules);
+
+    return sv_rules_case(rules, "scan_volume");
+}
+
+
+/* Of one country, too: many places are neither a display nor a traveller; an evening is a link. */
+static void
+test_towns(void **state)
+{
+    sv_rules_t  rules;
+
+    (void) state;
+
+    assert_int_equal(spread(&rules, 7, 5)->weight, SVW_WEIGHT_ASKS);
+    assert_int_equal(spread(&rules, 1, 5)->weight, SVW_WEIGHT_EXPLAINED);
+    assert_int_equal(spread(&rules, 3, 5)->weight, SVW_WEIGHT_EXPLAINED);
+    assert_int_equal(spread(&rules, 7, 1)->weight, SVW_WEIGHT_EXPLAINED);
+}
+
+
 static void
 test_traveller(void **state)
 {
@@ -163,6 +199,7 @@ main(void)
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_tour),
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_towns),
         cmocka_unit_test(test_traveller),
         cmocka_unit_test(test_link),
     };
