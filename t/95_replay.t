@@ -272,6 +272,12 @@ subtest 'what is unknown' => sub {
     is(scalar cases(made(serials => 100), made(lot => 'L2', serials => undef, markets => [], time => undef, line => undef)), 0, 'serials as a number, none');
     is(scalar cases({type => 'commission', gtin => $gtin}, {type => 'recall', gtin => $gtin}, {type => 'location', actor => 'P1'}), 0, 'facts of which hardly anything is known');
 
+    my @strange = (scan(serial => 'S1'), scan(operation => 'juggle'), scan(outcome => 'splendid', actor_kind => 'circus'), scan(outcome => undef), scan(outcome => 'splendid'), {type => 'weather'});
+    my ($rc, $cases, $said) = replay(join('', map { $json->encode($_) . "\n" } @strange), 'replay', '--scans', '-');
+    is("$rc$cases", '0', 'words nobody knows are no error');
+    is(join(', ', $said =~ /^(\d+ lines have a word for "\w+" that is not known, the first is \d+)$/mg), join(', ', map {"$_->[0] lines have a word for \"$_->[1]\" that is not known, the first is $_->[2]"}
+        [1, 'operation', 2], [1, 'actor_kind', 3], [2, 'outcome', 3], [1, 'type', 6]), '.. and counted');
+
     my ($code, $out, $err) = replay(qq({"serial":"A","outcome":"serial_unknown","actor":"P"}\n{"gtin":"$gtin","serial":"A","actor":"P","outcome":"serial_unknown","lot":"L"}\n),
         'replay', '--scans', '-');
     is($code, 0, 'no time, no GTIN');

@@ -21,6 +21,8 @@ typedef struct {
     svw_ref_t                    now;           /* what the judge is looking at */
     int64_t                      last_ms;       /* of the scan before; SVW_NO_TIME: none yet */
     uint64_t                     scans, facts, broken, repeats, untimed, nameless;
+    uint64_t                     strange[SVW_STRANGE_MAX];
+    svw_ref_t                    strange_first[SVW_STRANGE_MAX];
     uint64_t                     findings[SVW_RULE_MAX], asking[SVW_RULE_MAX], proposed[SVW_RULE_MAX], info[SVW_RULE_MAX];
     unsigned                     failed:1;      /* no memory, or the cases cannot be written */
 } svw_replay_t;
@@ -31,6 +33,7 @@ static int svw_replay_record(svw_replay_t *replay, svw_replay_record_t *record);
 static int svw_replay_judge(svw_replay_t *replay, svw_replay_record_t *record);
 static int svw_replay_scan(svw_replay_t *replay, svw_replay_record_t *record);
 static void svw_replay_time_of(svw_replay_t *replay, const svw_replay_record_t *record, int64_t *ms);
+static void svw_replay_strange(svw_replay_t *replay, unsigned strange);
 static void svw_replay_broken(svw_replay_t *replay, const char *error);
 static void svw_replay_bar(svw_replay_t *replay, int64_t *told);
 static void svw_replay_found(void *data, const svw_finding_t *finding);
@@ -139,6 +142,8 @@ svw_replay_record(svw_replay_t *replay, svw_replay_record_t *record)
 static int
 svw_replay_judge(svw_replay_t *replay, svw_replay_record_t *record)
 {
+    svw_replay_strange(replay, record->strange);
+
     switch (record->kind) {
 
     case SVW_REPLAY_SCAN:
@@ -209,6 +214,20 @@ svw_replay_time_of(svw_replay_t *replay, const svw_replay_record_t *record, int6
 
     } else if (record->kind == SVW_REPLAY_SCAN) {
         replay->last_ms = *ms;
+    }
+}
+
+
+/* A word that nobody knows is no error; a file full of them would find nothing, and nobody would know why. */
+static void
+svw_replay_strange(svw_replay_t *replay, unsigned strange)
+{
+    unsigned  i;
+
+    for (i = 0; strange != 0 && i < SVW_STRANGE_MAX; i++) {
+        if (strange & 1u << i && replay->strange[i]++ == 0) {
+            replay->strange_first[i] = replay->now;
+        }
     }
 }
 
@@ -299,6 +318,8 @@ svw_replay_counts(const svw_replay_t *replay)
     unsigned  r;
     uint64_t  findings, asking, proposed, info;
 
+    static const char *const  strange[SVW_STRANGE_MAX] = { "operation", "actor_kind", "outcome", "type" };
+
     findings = asking = proposed = info = 0;
 
     fprintf(stderr, "%" PRIu64 " scans, %" PRIu64 " facts\n", replay->scans, replay->facts);
@@ -318,6 +339,13 @@ svw_replay_counts(const svw_replay_t *replay)
 
     if (replay->nameless > 0) {
         fprintf(stderr, "%" PRIu64 " scans without a gtin were not looked at\n", replay->nameless);
+    }
+
+    for (r = 0; r < SVW_STRANGE_MAX; r++) {
+        if (replay->strange[r] > 0) {
+            fprintf(stderr, "%" PRIu64 " %ss have a word for \"%s\" that is not known, the first is %" PRIu64 "\n", replay->strange[r],
+                    replay->source->unit, strange[r], replay->strange_first[r]);
+        }
     }
 
     fprintf(stderr, "%-24s %9s %9s %9s %9s\n", "rule", "findings", "new", "proposed", "info");

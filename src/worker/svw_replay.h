@@ -28,10 +28,14 @@ typedef enum {
     SVW_REPLAY_NOTHING                  /* an empty line, or a type that means nothing to the rules */
 } svw_replay_kind_t;
 
+/* members whose word says nothing to the rules: read, and counted */
+typedef enum { SVW_STRANGE_OPERATION, SVW_STRANGE_ACTOR_KIND, SVW_STRANGE_OUTCOME, SVW_STRANGE_TYPE, SVW_STRANGE_MAX } svw_replay_strange_t;
+
 /* What a line says. Spans live until the next line is read. */
 typedef struct {
     svw_replay_kind_t           kind;
     int                         timed;          /* it says when */
+    unsigned                    strange;        /* bits of svw_replay_strange_t */
     sv_span_t                   key;            /* of a scan's request; empty: none */
     union {
         svw_judge_scan_t        scan;

@@ -87,6 +87,8 @@ svw_replay_read(svw_replay_reader_t *reader, sv_span_t line, svw_replay_record_t
         }
     }
 
+    record->strange = 1u << SVW_STRANGE_TYPE;
+
     return 0;
 }
 
@@ -110,6 +112,10 @@ svw_replay_scan(svw_replay_reader_t *reader, svw_replay_record_t *record, char e
         .actor = v[SVW_M_ACTOR], .session = v[SVW_M_SESSION], .accuracy_km = svw_replay_number(v[SVW_M_ACCURACY_KM]),
         .entry = svw_replay_entry(v[SVW_M_ENTRY_MODE]), .reason = svw_replay_outcome(v[SVW_M_OUTCOME])
     };
+
+    record->strange = (unsigned) (scan->operation == SVW_OP_OTHER) << SVW_STRANGE_OPERATION
+                      | (unsigned) (scan->kind == SVW_ACTOR_OTHER) << SVW_STRANGE_ACTOR_KIND
+                      | (unsigned) (scan->reason == SV_REASON_MAX && v[SVW_M_OUTCOME].len > 0) << SVW_STRANGE_OUTCOME;
 
     /* a site names itself, a consumer never does */
     if (scan->kind == SVW_ACTOR_UNKNOWN && scan->actor.len == 0) {
