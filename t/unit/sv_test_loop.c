@@ -15,7 +15,7 @@
 
 
 #define SV_TEST_WATCHES  128
-#define SV_TEST_LIMIT    30000
+#define SV_TEST_LIMIT    120000
 
 
 struct sv_watch_s {

@@ -20,7 +20,7 @@
 
 
 #define PROXY       "pgproxy/.s.PGSQL.5432"
-#define SILENCE_MS  3000
+#define SILENCE_MS  20000       /* a busy machine is silent, too, for a second or two */
 #define N_STATUS    4
 
 
@@ -713,10 +713,10 @@ test_frozen(void **state)
     }
 
     sv_test_loop_turn(&f->t, 10);
-    sv_test_loop_advance(&f->t, SILENCE_MS - 500);
+    sv_test_loop_advance(&f->t, SILENCE_MS / 2);
     assert_int_equal(f->calls, 0);
     assert_int_equal(stats(f).ready, 1);
-    sv_test_loop_advance(&f->t, 600);
+    sv_test_loop_advance(&f->t, SILENCE_MS / 2 + 100);
     assert_int_equal(f->calls, 5);
     assert_int_equal(f->count[SV_PG_UNKNOWN], 3);
     assert_int_equal(f->count[SV_PG_NOT_SENT], 2);
@@ -1056,7 +1056,7 @@ test_read_only(void **state)
         sv_test_loop_advance(&f->t, 50);
     }
 
-    assert_in_range(errors, 3, 20);
+    assert_in_range(errors, 3, 40);
     assert_int_equal(f->count[SV_PG_ERROR], errors);
 }
 
@@ -1352,9 +1352,9 @@ test_connect_timeouts(void **state)
     start(f);
     sv_test_loop_turn(&f->t, 50);
     sv_test_loop_turn(&f->t, 50);
-    sv_test_loop_advance(&f->t, 4900);
+    sv_test_loop_advance(&f->t, 2500);
     assert_false(sv_test_loop_logged(&f->t, "in time"));
-    sv_test_loop_advance(&f->t, 200);
+    sv_test_loop_advance(&f->t, 2600);
     assert_true(sv_test_loop_logged(&f->t, "no connection in time"));
     stop(f);
 
@@ -1406,7 +1406,7 @@ test_refused_and_back(void **state)
 
     sv_test_control(PROXY, "count", answer, sizeof(answer));
     connections = connections_of(answer) - connections;
-    assert_in_range(connections, 10, 40);
+    assert_in_range(connections, 10, 60);
 
     sv_test_control(PROXY, "away", NULL, 0);
     await_log(f, "No such file");

@@ -18,7 +18,7 @@
 
 
 #define PASSWORD    "s3cret-of-the-test"
-#define SILENCE_MS  1000
+#define SILENCE_MS  10000       /* a busy machine is silent, too, for a second or two */
 #define MAX_REPLIES 256
 
 
@@ -490,9 +490,9 @@ test_setup_stalls(void **state)
     sv_test_loop_turn(&f->t, 50);
     sv_test_loop_turn(&f->t, 50);
 
-    sv_test_loop_advance(&f->t, 1900);
+    sv_test_loop_advance(&f->t, 1000);
     assert_false(sv_test_loop_logged(&f->t, "in time"));
-    sv_test_loop_advance(&f->t, 200);
+    sv_test_loop_advance(&f->t, 1100);
     assert_true(sv_test_loop_logged(&f->t, "in time"));
 
     sv_test_control("proxy", "pass", NULL, 0);
@@ -802,16 +802,16 @@ test_late_then_silent(void **state)
     sv_test_loop_turn(&f->t, 10);
     sv_test_control("proxy", "wait-stalled 7", NULL, 0);
 
-    assert_false(sv_redis_late(f->redis, 500));
-    sv_test_loop_advance(&f->t, 600);
-    assert_true(sv_redis_late(f->redis, 500));
+    assert_false(sv_redis_late(f->redis, 5000));
+    sv_test_loop_advance(&f->t, 6000);
+    assert_true(sv_redis_late(f->redis, 5000));
     assert_false(sv_redis_late(f->redis, 60000));
     assert_true(sv_redis_ready(f->redis));
 
     sv_redis_stats(f->redis, &stats);
-    assert_in_range(stats.oldest_ms, 600, 5000);
+    assert_in_range(stats.oldest_ms, 6000, SILENCE_MS);
 
-    sv_test_loop_advance(&f->t, 500);
+    sv_test_loop_advance(&f->t, 5000);
     assert_false(sv_redis_ready(f->redis));
     assert_int_equal(f->replies.nulls, 1);
     assert_int_equal(f->lost, 1);
@@ -1224,7 +1224,7 @@ test_backs_off(void **state)
 
     sv_test_control("proxy", "count", answer, sizeof(answer));
     connections = connections_of(answer) - connections;
-    assert_in_range(connections, 10, 40);
+    assert_in_range(connections, 10, 60);
 
     for (p = f->t.log, warnings = 0; (p = strstr(p, "5 redis")) != NULL; p++) {
         warnings++;
