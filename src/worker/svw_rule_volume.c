@@ -30,6 +30,8 @@ typedef struct {
     unsigned  hops;                     /* .. that nobody can have travelled */
     unsigned  places;                   /* apart from each other; so many at least */
     unsigned  towns;                    /* .. by less */
+    unsigned  countries;
+    int64_t   hopped_ms;                /* from the first hop to the last */
     int64_t   span_ms;
 } svw_volume_sum_t;
 
@@ -115,12 +117,23 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_v
     params = view->params;
     hops = observed->hops >= svw_param(params, SVW_P_VOLUME_HOPS);
 
-    if (hops && observed->places >= svw_param(params, SVW_P_VOLUME_PLACES)) {
+    /* in one country, or two with previews of a link: all at once it was sent on */
+
+    if (hops && observed->places >= svw_param(params, SVW_P_VOLUME_PLACES)
+        && (observed->countries >= svw_param(params, SVW_P_VOLUME_PLACES)
+            || observed->hopped_ms >= svw_param_ms(params, SVW_P_VOLUME_TOUR_LEAST)))
+    {
         return 1;
     }
 
     if (sum->sessions > sum->looks * svw_param(params, SVW_P_VOLUME_CROWD)) {
         return 0;
+    }
+
+    if (observed->hops > 0 && observed->countries >= svw_param(params, SVW_P_VOLUME_COUNTRIES)
+        && sum->span_ms >= svw_param_ms(params, SVW_P_VOLUME_SPAN))
+    {
+        return 1;
     }
 
     /* in one country, too: who travels is not at so many places, a display at one */
@@ -187,9 +200,12 @@ static void
 svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_param_id_t by, svw_volume_sum_t *sum)
 {
     size_t             i;
-    int64_t            apart;
+    int64_t            apart, hop_ms;
+    svw_countries_t    seen;
     const svw_node_t  *look, *place[SVW_PLACES], *town[SVW_PLACES];
 
+    hop_ms = 0;
+    memset(&seen, 0, sizeof(seen));
     memset(sum, 0, sizeof(svw_volume_sum_t));
     apart = svw_param_ms(view->params, by);
     sum->sessions = n;
@@ -202,8 +218,14 @@ svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_
 
         if (look != NULL && svw_travel_apart(view->facts, look, first[i].node, SVW_P_TRAVEL_DISTANCE)) {
             sum->switches++;
-            sum->hops += svw_travel_hop(view->facts, look, first[i].node);
+
+            if (svw_travel_hop(view->facts, look, first[i].node)) {
+                hop_ms = sum->hops++ == 0 ? first[i].node->time_ms : hop_ms;
+                sum->hopped_ms = first[i].node->time_ms - hop_ms;
+            }
         }
+
+        sum->countries += svw_countries_add(&seen, svw_facts_place(view->facts, first[i].node).country) != 0;
 
         svw_volume_place(view, place, &sum->places, first[i].node, SVW_P_TRAVEL_DISTANCE);
         svw_volume_place(view, town, &sum->towns, first[i].node, SVW_P_VOLUME_NEAR);

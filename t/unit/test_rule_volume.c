@@ -113,6 +113,61 @@ test_changes(void **state)
 }
 
 
+/* A link among friends in three towns of a country, after its previews; and the same on two days. */
+static void
+test_sent_on(void **state)
+{
+    unsigned    days, n;
+    sv_rules_t  rules;
+
+    static const struct { unsigned minutes; const char *country, *lat; }  at[] = {
+        { 0, "US", "42.0,\"lon\":-87.6" }, { 18, "ES", "37.4,\"lon\":-5.9" }, { 36, "ES", "41.4,\"lon\":2.2" },
+        { 54, "ES", "43.4,\"lon\":-8.4" }
+    };
+
+    (void) state;
+
+    for (days = 1; days <= 2; days++) {
+        sv_rules_begin(&rules);
+
+        for (n = 0; n < 4 * days; n++) {
+            sv_rules_line(&rules, "{\"time\":\"2026-01-%02uT19:%02u:00Z\",\"serial\":\"A1\",\"operation\":\"verify\","
+                          "\"actor_kind\":\"consumer\",\"session\":\"s%u\",\"country\":\"%s\",\"lat\":%s,\"accuracy_km\":20,"
+                          "\"outcome\":\"ok\"}", 5 + n / 4, at[n % 4].minutes, n, at[n % 4].country, at[n % 4].lat);
+        }
+
+        sv_rules_end(&rules);
+        assert_int_equal(sv_rules_asking(&rules), days - 1);
+    }
+}
+
+
+/* a place a day, and one change that nobody can have travelled */
+static void
+test_countries(void **state)
+{
+    unsigned    k, n;
+    sv_rules_t  rules;
+
+    static const char *const  countries[] = { "ESROESRUNG", "ESROESRORU", "ESROESRU" };
+
+    (void) state;
+
+    for (k = 0; k < 3; k++) {
+        sv_rules_begin(&rules);
+
+        for (n = 0; countries[k][2 * n] != '\0'; n++) {
+            sv_rules_line(&rules, "{\"time\":\"2026-01-%02uT12:%02u:00Z\",\"serial\":\"A1\",\"operation\":\"verify\","
+                          "\"actor_kind\":\"consumer\",\"session\":\"s%u\",\"country\":\"%.2s\",\"outcome\":\"ok\"}",
+                          5 + 2 * (n < 4 ? n : 3), n < 4 ? 0 : 49, n, &countries[k][2 * n]);
+        }
+
+        sv_rules_end(&rules);
+        assert_int_equal(sv_rules_asking(&rules), k == 0);      /* four countries and a hop; three; no hop */
+    }
+}
+
+
 /* twelve sessions, so many hours apart, in a row of towns that is walked round and round */
 static const sv_rules_case_t *
 spread(sv_rules_t *rules, unsigned towns, unsigned hours)
@@ -199,6 +254,8 @@ main(void)
         cmocka_unit_test(test_copies),
         cmocka_unit_test(test_tour),
         cmocka_unit_test(test_changes),
+        cmocka_unit_test(test_sent_on),
+        cmocka_unit_test(test_countries),
         cmocka_unit_test(test_towns),
         cmocka_unit_test(test_traveller),
         cmocka_unit_test(test_link),
