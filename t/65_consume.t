@@ -61,7 +61,7 @@ sub cases {
 sub idle {
     wait_for {
         $sv->redis->xlen('sv:scans') == 0 && $sv->sql('select not exists (select from sv.outbox) and h.n = j.chain_n from sv.audit_head h, sv.judge j');
-    } 'everything to be judged';
+    } 'everything to be judged', 180;
 
     return;
 }

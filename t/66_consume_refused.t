@@ -16,7 +16,7 @@ use Test::SerialVerify::Stream;
 use Time::HiRes qw(sleep);
 
 my $gtin = 9506000134352;
-my $sv   = Test::SerialVerify->new(timeout => 600);
+my $sv   = Test::SerialVerify->new;
 
 $ENV{SVW_FAILPOINTS} = $sv->directory('failpoints');
 $sv->start_postgres;
@@ -67,7 +67,7 @@ sub idle {
             $sv->redis->xlen('sv:scans') == 0
                 && $sv->sql('select not exists (select from sv.outbox) and h.n = j.chain_n and not exists (select from sv.refused where again) from sv.audit_head h, sv.judge j');
         };
-    } 'everything to be judged or put aside';
+    } 'everything to be judged or put aside', 180;
 
     return;
 }
