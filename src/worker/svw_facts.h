@@ -127,9 +127,6 @@ const svw_made_t *svw_facts_way(const svw_facts_t *facts, uint64_t gtin, sv_span
 /* A serial that is the same but for its case; NULL: none. */
 const svw_made_t *svw_facts_folded(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial);
 
-/* The lot was commissioned, whatever its serials. */
-int svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot);
-
 /* by time, then content: -1, 0 or 1 */
 int svw_record_cmp(const svw_record_t *a, const svw_record_t *b);
 

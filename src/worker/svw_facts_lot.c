@@ -12,17 +12,6 @@ static svw_made_t *svw_made_new(svw_facts_t *facts, svw_lot_t *lot, uint32_t *id
 
 
 int
-svw_facts_lot(const svw_facts_t *facts, uint64_t gtin, sv_span_t lot)
-{
-    const svw_key_t  *key;
-
-    key = svw_key_find(facts->evidence, SVW_KEY_LOT, gtin, lot);
-
-    return key != NULL && key->lot != NULL && key->lot->n_made > 0;
-}
-
-
-int
 svw_made_clash(const svw_facts_t *facts, uint32_t a, uint32_t b)
 {
     int64_t            apart;

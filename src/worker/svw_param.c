@@ -179,21 +179,6 @@ svw_countries_add(svw_countries_t *set, const char *code)
 }
 
 
-int
-svw_countries_none(const svw_countries_t *set)
-{
-    size_t  i;
-
-    for (i = 0; i < sizeof(set->bits) / sizeof(set->bits[0]); i++) {
-        if (set->bits[i] != 0) {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 static int
 svw_params_set_enabled(svw_params_t *params, unsigned rule, const char *name, const char *value, char *error)
 {

@@ -85,6 +85,5 @@ int64_t svw_param_ms(const svw_params_t *params, svw_param_id_t id);
 int svw_country_number(const char *code);
 int svw_countries_has(const svw_countries_t *set, const char *code);
 int svw_countries_add(svw_countries_t *set, const char *code);      /* 1: it was not there */
-int svw_countries_none(const svw_countries_t *set);
 
 #endif /* SVW_PARAM_H */

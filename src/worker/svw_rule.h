@@ -72,7 +72,6 @@ void svw_say_narrow(svw_say_t *say);    /* it is of a client or a site: lots of 
 void svw_say_scan(svw_say_t *say, const svw_node_t *node);
 void svw_say_fact(svw_say_t *say, svw_ref_t ref, int64_t time_ms);
 void svw_say_serial(svw_say_t *say, const char *serial);        /* without a scan; lives until svw_say_end */
-void svw_say_lot(svw_say_t *say, const svw_key_t *lot);         /* if not that of its scans */
 void svw_say_end(svw_say_t *say);
 
 /* what a scan is, svw_class.c; of its facts and of the scans of the same serial */

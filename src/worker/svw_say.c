@@ -116,14 +116,6 @@ svw_say_serial(svw_say_t *say, const char *serial)
 }
 
 
-void
-svw_say_lot(svw_say_t *say, const svw_key_t *lot)
-{
-    say->lot = lot;
-    say->lots = 1;
-}
-
-
 int
 svw_say_gather(svw_say_t *say)
 {
