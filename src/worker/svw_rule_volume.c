@@ -10,6 +10,7 @@
 
 #include "svw_rule.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 
@@ -29,7 +30,6 @@ typedef struct {
     unsigned  switches;                 /* from look to look */
     unsigned  hops;                     /* .. that nobody can have travelled */
     unsigned  places;                   /* apart from each other; so many at least */
-    unsigned  towns;                    /* .. by less */
     unsigned  countries;
     int64_t   hopped_ms;                /* from the first hop to the last */
     int64_t   span_ms;
@@ -43,7 +43,9 @@ static int svw_volume_round(const svw_view_t *view, const svw_volume_t *first, s
 static int svw_volume_abroad(const svw_view_t *view, const svw_volume_t *first, size_t n);
 static int svw_volume_tour(const svw_view_t *view, const svw_volume_t *first, size_t n);
 static void svw_volume_place(const svw_view_t *view, const svw_node_t **place, unsigned *places, const svw_node_t *node, svw_param_id_t by);
-static int svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_volume_sum_t *observed);
+static unsigned svw_volume_towns(const svw_view_t *view, const svw_volume_t *first, size_t n);
+static int svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_volume_sum_t *observed, const svw_volume_t *first,
+    size_t n);
 static unsigned svw_volume_sites(const svw_view_t *view);
 static void svw_volume_say(const svw_view_t *view, svw_say_t *say);
 static int svw_volume_cmp_session(const void *a, const void *b);
@@ -90,7 +92,7 @@ svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first
 
     m = svw_volume_sessions(view, first, 1);
     svw_volume_sum(view, first, m, SVW_P_VOLUME_BETWEEN, &observed);
-    asks |= svw_volume_asks(view, &sum, &observed) || svw_volume_tour(view, first, m);
+    asks |= svw_volume_asks(view, &sum, &observed, first, m) || svw_volume_tour(view, first, m);
 
     if (asks && !round) {
         svw_say(say, SVW_WEIGHT_ASKS, SVW_SEVERITY_MEDIUM, "clone");
@@ -108,7 +110,7 @@ svw_volume_consumers(const svw_view_t *view, svw_say_t *say, svw_volume_t *first
 
 
 static int
-svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_volume_sum_t *observed)
+svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_volume_sum_t *observed, const svw_volume_t *first, size_t n)
 {
     int                  hops;
     double               switches;
@@ -139,7 +141,8 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_v
     /* in one country, too: who travels is not at so many places, a display at one */
 
     if (sum->sessions >= svw_param(params, SVW_P_VOLUME_SESSIONS) && sum->looks >= svw_param(params, SVW_P_VOLUME_LOOKS)
-        && sum->towns >= svw_param(params, SVW_P_VOLUME_TOWNS) && sum->span_ms >= svw_param_ms(params, SVW_P_VOLUME_BURST))
+        && sum->span_ms >= svw_param_ms(params, SVW_P_VOLUME_BURST)
+        && svw_volume_towns(view, first, n) >= svw_param(params, SVW_P_VOLUME_TOWNS))
     {
         return 1;
     }
@@ -202,7 +205,7 @@ svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_
     size_t             i;
     int64_t            apart, hop_ms;
     svw_countries_t    seen;
-    const svw_node_t  *look, *place[SVW_PLACES], *town[SVW_PLACES];
+    const svw_node_t  *look, *place[SVW_PLACES];
 
     hop_ms = 0;
     memset(&seen, 0, sizeof(seen));
@@ -228,7 +231,6 @@ svw_volume_sum(const svw_view_t *view, const svw_volume_t *first, size_t n, svw_
         sum->countries += svw_countries_add(&seen, svw_facts_place(view->facts, first[i].node).country) != 0;
 
         svw_volume_place(view, place, &sum->places, first[i].node, SVW_P_TRAVEL_DISTANCE);
-        svw_volume_place(view, town, &sum->towns, first[i].node, SVW_P_VOLUME_NEAR);
         sum->looks++;
         look = first[i].node;
         sum->span_ms = look->time_ms - first[0].node->time_ms;
@@ -250,6 +252,29 @@ svw_volume_place(const svw_view_t *view, const svw_node_t **place, unsigned *pla
     if (*places < SVW_PLACES) {
         place[(*places)++] = node;
     }
+}
+
+
+/* Places nearer to each other, of consumers whose place is known well enough to tell them. */
+static unsigned
+svw_volume_towns(const svw_view_t *view, const svw_volume_t *first, size_t n)
+{
+    size_t             i;
+    unsigned           towns;
+    svw_place_t        place;
+    const svw_node_t  *town[SVW_PLACES];
+
+    for (i = 0, towns = 0; i < n; i++) {
+        place = svw_facts_place(view->facts, first[i].node);
+
+        if (svw_node_consumer(first[i].node) && !isnan(place.lat)
+            && !(place.accuracy_km > svw_param(view->params, SVW_P_VOLUME_NEAR) + svw_param(view->params, SVW_P_TRAVEL_CONSUMER)))
+        {
+            svw_volume_place(view, town, &towns, first[i].node, SVW_P_VOLUME_NEAR);
+        }
+    }
+
+    return towns;
 }
 
 

@@ -172,15 +172,17 @@ test_countries(void **state)
 static const sv_rules_case_t *
 spread(sv_rules_t *rules, unsigned towns, unsigned hours)
 {
+    char      lat[16];
     unsigned  n;
 
     sv_rules_begin(rules);
 
     for (n = 0; n < 12; n++) {
+        snprintf(lat, sizeof(lat), n > 0 ? "%u.5" : "null", 46 + n % towns);    /* what is not known hides nothing */
         sv_rules_line(rules, "{\"time\":\"2026-01-%02uT%02u:00:00Z\",\"serial\":\"A1\",\"operation\":\"verify\","
-                      "\"actor_kind\":\"consumer\",\"session\":\"s%u\",\"country\":\"DE\",\"lat\":%u.5,\"lon\":10,"
+                      "\"actor_kind\":\"consumer\",\"session\":\"s%u\",\"country\":\"DE\",\"lat\":%s,\"lon\":10,"
                       "\"accuracy_km\":20,\"outcome\":\"ok\"}",
-                      5 + n * hours / 24, n * hours % 24, n, 46 + n % towns);
+                      5 + n * hours / 24, n * hours % 24, n, lat);
     }
 
     sv_rules_end(rules);
