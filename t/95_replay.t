@@ -460,4 +460,34 @@ sub seconds {
 }
 
 
+# What leaves the judge's memory, and in which order within an hour it came, changes no case.
+subtest 'the edge of the window' => sub {
+    my $day = sub { sprintf '2026-%02d-%02dT%s:00Z', @_ };
+    my %miss = (lot => 'L1', operation => 'supply', outcome => 'serial_unknown', expiry => undef);
+    my %look = (serial => 'S9', lot => 'L2', actor => undef, actor_kind => 'consumer');
+
+    # five misses of a scanner that does not send the separator; 35 days later its first two are forgotten
+    my @burst = (map { my ($n, $time) = @{$_}; scan(%miss, serial => "S1234${n}17281231", time => $day->(3, 9, $time)) }
+        [1, '19:15'], [2, '19:22'], [3, '19:42'], [3, '19:43'], [3, '19:44']);
+    my @after = (scan(serial => 'S12343', lot => 'L1', time => $day->(3, 9, '20:27')),
+        map { scan(%look, session => "s$_->[0]", time => $day->(4, 13, $_->[1])) } [1, '20:35'], [2, '20:36'], [3, '20:37']);
+    my @made = made(serials => [map {"S1234$_"} 1 .. 3]);
+
+    for my $order ([0 .. 3], [0, 3, 2, 1], [0, 2, 3, 1]) {
+        my @cases = cases(@made, @burst, @after[@{$order}]);
+        is_deeply([map { [$_->{rule}, $_->{scans}] } @cases], [['site_burst', [2 .. 6]]], "one burst: @{$order}") or diag explain \@cases;
+    }
+
+    # two travellers 36 days apart, and somebody at home
+    my @abroad = (scan(%look, lot => 'L1', serial => 'S1', session => 'a', country => 'BR', time => $day->(2, 3, '12:31')),
+        scan(%look, lot => 'L1', serial => 'S2', session => 'b', country => 'JP', time => $day->(3, 11, '17:12')),
+        scan(%look, lot => 'L1', serial => 'S3', session => 'c', country => 'US', time => $day->(3, 11, '17:17')));
+
+    for my $order ([0, 1, 2], [0, 2, 1]) {
+        my ($code, $out) = replay(join('', map { $json->encode($_) . "\n" } made(markets => ['JP']), @abroad[@{$order}]), 'replay', '--info', '--scans', '-');
+        is_deeply([map { $_->{serials} } cases_of($out)], [['S1'], ['S3']], "two that are alone: @{$order}") or diag $out;
+    }
+};
+
+
 $sv->done_testing;

@@ -504,6 +504,5 @@ svw_consume_late(svw_consume_t *consume, const char *gtin, const char *lot)
 int64_t
 svw_consume_since(const svw_consume_t *consume)
 {
-    return (int64_t) time(NULL) * 1000 - svw_param_ms(&consume->params, SVW_P_EVIDENCE_WINDOW)
-           - svw_param_ms(&consume->params, SVW_P_EVIDENCE_SETTLE);
+    return (int64_t) time(NULL) * 1000 - svw_judge_memory_ms(&consume->params);
 }

@@ -72,6 +72,7 @@ struct svw_key_s {
     };
     svw_key_t    *maker;                /* of a serial: the site that made it inactive, by a scan that is forgotten */
     int64_t       from_ms, to_ms;       /* what changed since it was looked at */
+    int64_t       due_ms;               /* of one that waits: looked at when the newest scan is that late */
     uint32_t      since[2];             /* how many scans, for rules on all of them and on those that are notable */
     uint32_t      consumers;            /* scans of these, in `all' */
     uint32_t      active;               /* .. of packs that nobody has supplied */

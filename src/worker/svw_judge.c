@@ -8,7 +8,7 @@
 
 
 static void svw_judge_clock(svw_judge_t *judge, const svw_judge_scan_t *scan);
-static void svw_judge_before(svw_judge_t *judge, int64_t horizon);
+static void svw_judge_before(svw_judge_t *judge);
 static void svw_judge_forget(svw_judge_t *judge);
 static void svw_judge_touch_node(svw_judge_t *judge, const svw_node_t *node, int notable);
 static void svw_judge_classify(svw_judge_t *judge, svw_node_t *node);
@@ -66,6 +66,13 @@ svw_judge_destroy(svw_judge_t *judge)
     svw_evidence_done(&judge->evidence);
     svw_say_done(&judge->say);
     free(judge);
+}
+
+
+int64_t
+svw_judge_memory_ms(const svw_params_t *params)
+{
+    return svw_param_ms(params, SVW_P_EVIDENCE_WINDOW) + svw_param_ms(params, SVW_P_EVIDENCE_SETTLE) + SVW_SLACK_MS;
 }
 
 
@@ -277,40 +284,36 @@ svw_judge_clock(svw_judge_t *judge, const svw_judge_scan_t *scan)
 
 
 /*
- * What is still to be said of scans is said before they go: of keys that wait
- * since one of them, or since one of the next day, so that this is seldom.  Where
- * scans come all the time no key waits so long.
+ * What is still to be said of scans is said before they go: of keys that are due,
+ * or will be within hours, so that this is seldom.
  */
 static void
-svw_judge_before(svw_judge_t *judge, int64_t horizon)
+svw_judge_before(svw_judge_t *judge)
 {
     unsigned    settling;
-    svw_key_t  *key;
+    svw_key_t  *key, *next;
 
-    if (judge->dirty == NULL || judge->waiting_ms >= horizon) {
+    if (judge->dirty == NULL || judge->waiting_ms > judge->newest_ms) {
         return;
+    }
+
+    for (key = judge->dirty; key != NULL; key = next) {
+        next = key->dirty_next;
+
+        if (key->due_ms <= judge->newest_ms + SVW_SLACK_MS / 8) {
+            svw_judge_touch(judge, key, key->from_ms, 1);
+            svw_judge_clean(judge, key);
+        }
     }
 
     settling = judge->settling;
     judge->settling = 1;
-
-    for (key = judge->dirty; key != NULL; key = judge->failed ? NULL : key) {
-        if (key->from_ms >= horizon + SVW_AHEAD_MS) {
-            key = key->dirty_next;
-            continue;
-        }
-
-        svw_judge_touch(judge, key, key->from_ms, 1);
-        svw_judge_clean(judge, key);
-        (void) svw_judge_look(judge);
-        key = judge->dirty;
-    }
-
+    (void) svw_judge_look(judge);
     judge->settling = settling;
     judge->waiting_ms = INT64_MAX;
 
     for (key = judge->dirty; key != NULL; key = key->dirty_next) {
-        judge->waiting_ms = key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
+        judge->waiting_ms = key->due_ms < judge->waiting_ms ? key->due_ms : judge->waiting_ms;
     }
 }
 
@@ -324,12 +327,12 @@ svw_judge_forget(svw_judge_t *judge)
     svw_key_t   *key[SVW_KEYS + 1];
     svw_node_t  *node;
 
-    horizon = judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW)
-              - svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
+    horizon = judge->newest_ms - svw_judge_memory_ms(judge->params);
 
     judge->say.fresh_ms = judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
-    judge->say.part_ms = horizon + 2 * svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
-    svw_judge_before(judge, horizon);
+    judge->say.part_ms = judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW)
+                         + svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE);
+    svw_judge_before(judge);
     judge->say.horizon_ms = horizon;
 
     for ( ;; ) {
@@ -373,7 +376,6 @@ svw_judge_touch(svw_judge_t *judge, svw_key_t *key, int64_t time_ms, int notable
     }
 
     key->from_ms = time_ms < key->from_ms ? time_ms : key->from_ms;
-    judge->waiting_ms = key->dirty && key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
     key->to_ms = time_ms > key->to_ms ? time_ms : key->to_ms;
     key->noted |= notable != 0;
     key->since[0] += notable || key->kind != SVW_KEY_LOT;
@@ -470,6 +472,13 @@ svw_judge_explain(svw_judge_t *judge, svw_node_t *node)
 
     why = node->class & SVW_MISS ? svw_explain(&judge->facts, node) : SVW_WHY_NONE;
     node->known = judge->facts.records;
+
+    /* what explained it may be forgotten by now */
+    if (why == SVW_WHY_NONE && node->why == SVW_WHY_ECHO && node->class & SVW_MISS
+        && node->time_ms - svw_param_ms(judge->params, SVW_P_ECHO_WITHIN) < judge->say.horizon_ms)
+    {
+        return;
+    }
 
     if (why != node->why) {
         node->why = why;

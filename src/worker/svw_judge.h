@@ -7,8 +7,15 @@
  * event time (then by content), so what is found does not depend on the order of
  * arrival: each new scan or fact inserts itself and the rules of the keys it
  * touches are evaluated anew; a finding appears, changes or is withdrawn.
- * Memory is bounded by the windows of the rules (`svw_param'): what is older
- * than the newest event less window less an hour is dropped.
+ *
+ * Memory is bounded (svw_judge_memory_ms), and that changes nothing either:
+ *   - A scan is judged with those of the window (`evidence.window') before it by
+ *     event time, not with what happens to be remembered when it comes.  Memory
+ *     is a day longer than that, so a key that waits is asked while all is there.
+ *   - What was said stays said when its scans leave the window one by one: it is
+ *     added to, and what is left of them is not said anew by another rule
+ *     (svw_said_until) or as the beginning of something (svw_judge_parts).
+ *   - Cases are joined by the times of evidence (`case.apart'), not by memory.
  *
  *   svw_judge         the judge: what goes where      svw_judge_look    .. and when the rules are asked
  *   svw_evidence      scans kept by serial, lot, site and client, in windows (svw_list: sorted lists of them, svw_hash)
@@ -125,11 +132,14 @@ typedef struct {
 typedef struct svw_judge_s  svw_judge_t;
 typedef struct svw_params_s  svw_params_t;      /* svw_param.h */
 
-/* Called from within the svw_judge_* functions, at most once a finding and call. It may not call the judge. */
+/* Called from within the svw_judge_* functions. It may not call the judge. */
 typedef void (*svw_finding_pt)(void *data, const svw_finding_t *finding);
 
 svw_judge_t *svw_judge_create(const svw_params_t *params, svw_finding_pt found, void *data);
 void svw_judge_destroy(svw_judge_t *judge);
+
+/* How much older than the newest a scan may be and still be remembered. */
+int64_t svw_judge_memory_ms(const svw_params_t *params);
 
 /* 0, or -1: out of memory (the judge is of no use afterwards) */
 int svw_judge_scan(svw_judge_t *judge, const svw_judge_scan_t *scan);

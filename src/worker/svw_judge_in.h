@@ -26,12 +26,16 @@ struct svw_judge_s {
     svw_key_t           *marked[SVW_KEYS + 1];  /* to be looked at within this call */
     svw_key_t           *dirty;                 /* to be looked at when they have grown, or at the end */
     int64_t              newest_ms;
-    int64_t              waiting_ms;            /* no key of `dirty' waits since earlier */
+    int64_t              waiting_ms;            /* no key of `dirty' is due earlier */
     svw_ahead_t          ahead;
     unsigned             any:1;                 /* newest_ms is one */
     unsigned             failed:1;              /* no memory */
     unsigned             settling:1;
 };
+
+
+/* longer than the window: keys that wait are looked at by the half of it */
+#define SVW_SLACK_MS  (INT64_C(24) * 3600 * 1000)
 
 
 /* svw_judge.c */

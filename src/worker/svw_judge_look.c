@@ -10,11 +10,13 @@
 
 
 static void svw_judge_key(svw_judge_t *judge, svw_key_t *key);
-static void svw_judge_since(const svw_judge_t *judge, svw_key_t *key);
+static void svw_judge_wait(svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_later(const svw_judge_t *judge, const svw_key_t *key);
 static void svw_judge_stale(svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_site(svw_judge_t *judge, svw_key_t *key);
 static int svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row);
+static void svw_judge_windows(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row);
+static const svw_node_t *svw_judge_window(const svw_view_t *view, const svw_node_t *last, int64_t window);
 static int svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row, int64_t gap);
 static int svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, const svw_list_t *list);
 static void svw_judge_dirty(svw_judge_t *judge, svw_key_t *key);
@@ -58,7 +60,7 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
     const svw_rule_row_t  *row;
 
     if (!key->noted && svw_judge_later(judge, key)) {
-        svw_judge_dirty(judge, key);
+        svw_judge_wait(judge, key);
         return;
     }
 
@@ -93,27 +95,33 @@ svw_judge_key(svw_judge_t *judge, svw_key_t *key)
 
     if (done[0] && done[1]) {
         key->from_ms = judge->say.waits_ms;
-
-    } else if (key->kind != SVW_KEY_SITE) {
-        svw_judge_since(judge, key);
+        key->due_ms = key->from_ms + svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE) + SVW_SLACK_MS / 4;
+        svw_judge_dirty(judge, key);
+        return;
     }
 
-    svw_judge_dirty(judge, key);
-    judge->waiting_ms = key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
+    svw_judge_wait(judge, key);
 }
 
 
-/* What was said of a key that waits is put right before the first of its scans is forgotten: then it stays said. */
+/* It is looked at before the first of the scans is forgotten that what has changed is judged with. */
 static void
-svw_judge_since(const svw_judge_t *judge, svw_key_t *key)
+svw_judge_wait(svw_judge_t *judge, svw_key_t *key)
 {
-    const svw_said_t  *said;
+    int64_t            window, first_ms;
+    svw_cursor_t       cursor;
+    const svw_node_t  *node;
 
-    for (said = key->said; said != NULL; said = said->next) {
-        if (said->first_ms >= judge->say.horizon_ms && said->first_ms < key->from_ms) {
-            key->from_ms = said->first_ms;
-        }
+    if (key->dirty) {
+        return;
     }
+
+    window = svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW);
+    node = svw_list_seek(key->kind == SVW_KEY_LOT || key->kind == SVW_KEY_PRODUCT ? &key->notable : &key->all,
+                         key->from_ms - window, &cursor);
+    first_ms = node != NULL && node->time_ms < key->from_ms ? node->time_ms : key->from_ms;
+    key->due_ms = first_ms + window + svw_param_ms(judge->params, SVW_P_EVIDENCE_SETTLE) + SVW_SLACK_MS / 2;
+    svw_judge_dirty(judge, key);
 }
 
 
@@ -224,10 +232,75 @@ svw_judge_row(svw_judge_t *judge, svw_key_t *key, const svw_rule_row_t *row)
     }
 
     svw_said_begin(&judge->say, row, &view);
-    row->find(&view, &judge->say);
-    svw_said_end(&judge->say);
+
+    if (row->facts) {
+        row->find(&view, &judge->say);
+    } else {
+        svw_judge_windows(judge, &view, row);
+    }
+
+    svw_said_end(&judge->say, &view);
 
     return 1;
+}
+
+
+/*
+ * The rule is asked about each window that ends with a scan since what has
+ * changed, but not about one that is a part of the next.  That is nearly always
+ * one window, and all there is.  Of long lists fewer are looked at.
+ */
+static void
+svw_judge_windows(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row)
+{
+    int64_t            window, until;
+    svw_view_t         part;
+    svw_cursor_t       cursor;
+    const svw_node_t  *last, *next, *first;
+
+    window = svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW);
+    first = svw_list_first(view->list);
+    last = svw_list_last(view->list);
+
+    if (first == NULL || last->time_ms - first->time_ms <= window) {
+        row->find(view, &judge->say);
+        return;
+    }
+
+    part = *view;
+    next = svw_list_seek(view->list, view->key->from_ms, &cursor);
+    next = next == NULL ? last : next;
+    (void) svw_list_seek(view->list, next->time_ms, &cursor);
+    view->from_ms = next->time_ms - window;
+
+    while (next != NULL) {
+        last = next;
+        first = svw_judge_window(view, last, window);
+        until = view->list->n <= SVW_EAGER ? INT64_MIN : last->time_ms + window / 16;
+
+        for (next = svw_cursor_next(&cursor); next != NULL; next = svw_cursor_next(&cursor)) {
+            if (next->time_ms > until && svw_judge_window(view, next, window) != first) {
+                break;
+            }
+
+            last = next;
+        }
+
+        part.from_ms = last->time_ms - window;
+        part.to_ms = next == NULL ? INT64_MAX : last->time_ms;
+        judge->say.view = &part;
+        row->find(&part, &judge->say);
+    }
+}
+
+
+/* the first scan of the window that ends with this one */
+static const svw_node_t *
+svw_judge_window(const svw_view_t *view, const svw_node_t *last, int64_t window)
+{
+    svw_cursor_t  cursor;
+
+    return svw_list_seek(view->list, last->time_ms - window, &cursor);
 }
 
 
@@ -279,10 +352,18 @@ svw_judge_parts(svw_judge_t *judge, svw_view_t *view, const svw_rule_row_t *row,
             part.to_ms = node->time_ms;
         }
 
+        /* what is left of a part is not one: what was said of it stays said */
+        if (part.from_ms - gap < judge->say.horizon_ms
+            && part.to_ms < judge->newest_ms - svw_param_ms(judge->params, SVW_P_EVIDENCE_WINDOW))
+        {
+            svw_said_keep(&judge->say, &part);
+            continue;
+        }
+
         row->find(&part, &judge->say);
     }
 
-    svw_said_end(&judge->say);
+    svw_said_end(&judge->say, view);
 
     return 1;
 }
@@ -308,11 +389,12 @@ svw_judge_due(const svw_judge_t *judge, const svw_key_t *key, const svw_list_t *
 static void
 svw_judge_dirty(svw_judge_t *judge, svw_key_t *key)
 {
+    judge->waiting_ms = judge->dirty == NULL || key->due_ms < judge->waiting_ms ? key->due_ms : judge->waiting_ms;
+
     if (key->dirty) {
         return;
     }
 
-    judge->waiting_ms = judge->dirty == NULL || key->from_ms < judge->waiting_ms ? key->from_ms : judge->waiting_ms;
     key->dirty = 1;
     key->dirty_prev = NULL;
     key->dirty_next = judge->dirty;

@@ -1,3 +1,4 @@
+#include "svw_judge.h"
 #include "svw_param_db.h"
 
 #include <inttypes.h>
@@ -104,7 +105,7 @@ svw_keep_window(svw_db_t *db, int64_t *window)
         return -1;
     }
 
-    *window = (svw_param_ms(&params, SVW_P_EVIDENCE_WINDOW) + svw_param_ms(&params, SVW_P_EVIDENCE_SETTLE)) / 1000 + SVW_KEEP_DAY;
+    *window = svw_judge_memory_ms(&params) / 1000 + SVW_KEEP_DAY;
 
     return 0;
 }

@@ -153,6 +153,22 @@ svw_list_first(const svw_list_t *list)
 
 
 svw_node_t *
+svw_list_last(const svw_list_t *list)
+{
+    uint32_t            n;
+    svw_node_t *const  *node;
+
+    if (list->n == 0) {
+        return NULL;
+    }
+
+    node = svw_list_array(list, list->chunks > 0 ? list->chunks - 1 : 0, &n);
+
+    return node[n - 1];
+}
+
+
+svw_node_t *
 svw_list_seek(const svw_list_t *list, int64_t time_ms, svw_cursor_t *cursor)
 {
     uint32_t            lo, hi, mid, n;

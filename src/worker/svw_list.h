@@ -43,6 +43,7 @@ int svw_list_remove(svw_list_t *list, const svw_node_t *node);  /* 1: it was the
 void svw_list_free(svw_list_t *list);
 
 svw_node_t *svw_list_first(const svw_list_t *list);             /* NULL: empty */
+svw_node_t *svw_list_last(const svw_list_t *list);
 
 /* To the first scan at or after `time_ms'; NULL: there is none (but prev may be). */
 svw_node_t *svw_list_seek(const svw_list_t *list, int64_t time_ms, svw_cursor_t *cursor);

@@ -99,6 +99,12 @@ int svw_travel_apart(const svw_facts_t *facts, const svw_node_t *a, const svw_no
 /* why a miss is none, svw_explain.c */
 svw_why_t svw_explain(const svw_facts_t *facts, const svw_node_t *node);
 
+/*
+ * How far what this rule said of the key reaches, if that rests on scans before
+ * the view's: what is left of them is not for another rule.  INT64_MIN: nothing.
+ */
+int64_t svw_said_until(const svw_view_t *view, svw_rule_id_t rule);
+
 /* a scan that may explain misses around it; and does it explain this one? */
 int svw_explains(const svw_node_t *node);
 int svw_echoes(const svw_node_t *miss, const svw_node_t *right);

@@ -22,6 +22,7 @@ static void svw_mismatch_client(const svw_view_t *view, svw_say_t *say, const sv
 static void svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const svw_miss_who_t *who,
     const svw_few_t *but, const char *cause);
 static int svw_mismatch_relabelled(const svw_view_t *view, const svw_few_t *but, int *later);
+static int svw_mismatch_told(const svw_node_t *node, svw_miss_t kind, int64_t burst);
 static void svw_mismatch_expiries(const svw_view_t *view, svw_say_t *say);
 static void svw_mismatch_expiry(const svw_view_t *view, svw_say_t *say, uint32_t expiry, int others);
 static uint32_t svw_mismatch_next(const svw_view_t *view, uint32_t after);
@@ -33,15 +34,18 @@ static int svw_mismatch_later(const svw_view_t *view, const svw_node_t *node);
 void
 svw_rule_mismatch(const svw_view_t *view, svw_say_t *say)
 {
+    int64_t            burst;
     svw_miss_t         miss;
     svw_cursor_t       cursor;
     svw_miss_who_t     who[SVW_MISS_EXPIRY + 1] = { { .n = 0 } };
     const svw_node_t  *node;
 
+    burst = svw_said_until(view, SVW_RULE_LOT_BURST);
+
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
         miss = svw_miss(node);
 
-        if (miss != SVW_MISS_NOT) {
+        if (miss != SVW_MISS_NOT && !svw_mismatch_told(node, miss, burst)) {
             svw_miss_who(&who[miss], node);
         }
     }
@@ -234,10 +238,12 @@ svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const 
     const svw_few_t *but, const char *cause)
 {
     int                relabelled, later;
+    int64_t            burst;
     svw_weight_t       weight;
     svw_cursor_t       cursor;
     const svw_node_t  *node;
 
+    burst = svw_said_until(view, SVW_RULE_LOT_BURST);
     weight = kind == SVW_MISS_LATE ? SVW_WEIGHT_EXPLAINED : svw_miss_weight(view, who, kind);
 
     if (weight == SVW_WEIGHT_ASKS) {
@@ -251,7 +257,9 @@ svw_mismatch_say(const svw_view_t *view, svw_say_t *say, svw_miss_t kind, const 
     svw_say_apart(say, (sv_span_t) { (const uint8_t *) cause, strlen(cause) });
 
     for (node = svw_view_first(view, &cursor); node != NULL; node = svw_view_next(view, &cursor)) {
-        if (svw_miss(node) == kind && (but == NULL || !svw_few_has(but, node->key[SVW_KEY_SITE]))) {
+        if (svw_miss(node) == kind && (but == NULL || !svw_few_has(but, node->key[SVW_KEY_SITE]))
+            && !svw_mismatch_told(node, kind, burst))
+        {
             svw_say_scan(say, node);
 
             if (kind == SVW_MISS_LATE) {
@@ -286,6 +294,14 @@ svw_mismatch_relabelled(const svw_view_t *view, const svw_few_t *but, int *later
     }
 
     return 1;
+}
+
+
+/* What is left of a burst of which a part has left the window was told with it. */
+static int
+svw_mismatch_told(const svw_node_t *node, svw_miss_t kind, int64_t burst)
+{
+    return (kind == SVW_MISS_LOT || kind == SVW_MISS_LATE) && node->time_ms <= burst;
 }
 
 

@@ -5,6 +5,7 @@
 
 static void svw_say_identity(svw_say_t *say);
 static svw_said_t *svw_say_before(const svw_say_t *say);
+static int64_t svw_say_cut(const svw_say_t *say);
 static int svw_say_old(svw_say_t *say, const svw_said_t *said);
 static svw_said_t *svw_said_new(svw_say_t *say);
 static uint64_t svw_say_digest(const svw_say_t *say);
@@ -13,10 +14,13 @@ static uint64_t svw_say_digest(const svw_say_t *say);
 void
 svw_say_end(svw_say_t *say)
 {
+    int64_t      cut;
     svw_said_t  *said;
 
     svw_say_identity(say);
     said = svw_say_before(say);
+    cut = svw_say_cut(say);
+
 
     if (said != NULL && !svw_say_old(say, said)) {
         said->again = 1;
@@ -27,6 +31,14 @@ svw_say_end(svw_say_t *say)
         return;
     }
 
+    /* all it was said of has left the window, long before: this is another one */
+    if (said != NULL && said->last_ms < cut
+        && say->finding.first_ms - said->last_ms > svw_param_ms(say->view->params, SVW_P_CASE_APART))
+    {
+        said->digest = 0;
+        said->first_ms = INT64_MAX;
+    }
+
     if (said == NULL) {
         said = svw_said_new(say);
 
@@ -35,7 +47,7 @@ svw_say_end(svw_say_t *say)
         }
 
     } else if (said->digest == svw_say_digest(say)
-               || (said->first_ms < say->horizon_ms && say->finding.weight < said->weight))
+               || (said->first_ms < cut && say->finding.weight < said->weight))
     {
         /* the same; or less, of what is left of the scans that it was said of */
 
@@ -43,7 +55,7 @@ svw_say_end(svw_say_t *say)
         return;
     }
 
-    if (said->digest != 0 && said->first_ms < say->horizon_ms) {
+    if (said->digest != 0 && said->first_ms < cut) {
         say->finding.partial = 1;
     } else {
         said->first_ms = say->finding.first_ms;
@@ -73,20 +85,24 @@ svw_said_begin(svw_say_t *say, const svw_rule_row_t *row, const svw_view_t *view
 
 
 /*
- * What was said of this part and is not said again is withdrawn, unless scans it
- * rests on are forgotten: nobody can tell any more.
+ * What was said of what was looked at and is not said again is withdrawn, unless
+ * scans it rests on are forgotten or were left out: nobody can tell any more.
  */
 void
-svw_said_end(svw_say_t *say)
+svw_said_end(svw_say_t *say, const svw_view_t *view)
 {
+    int64_t         cut;
     svw_said_t    **p, *said;
     svw_finding_t   finding;
+
+    say->view = view;
+    cut = svw_say_cut(say);
 
     for (p = &say->view->key->said; *p != NULL; ) {
         said = *p;
 
-        if (said->rule != say->row->rule || said->again || said->last_ms < say->view->from_ms || said->first_ms > say->view->to_ms
-            || (said->first_ms < say->horizon_ms && said->last_ms >= say->horizon_ms))
+        if (said->rule != say->row->rule || said->again || said->first_ms > say->view->to_ms
+            || (said->first_ms < cut && said->last_ms >= say->horizon_ms))
         {
             p = &said->next;
             continue;
@@ -107,6 +123,38 @@ svw_said_end(svw_say_t *say)
         *p = said->next;
         free(said);
     }
+}
+
+
+void
+svw_said_keep(svw_say_t *say, const svw_view_t *part)
+{
+    svw_said_t  *said;
+
+    for (said = part->key->said; said != NULL; said = said->next) {
+        said->again |= said->rule == say->row->rule && said->first_ms <= part->to_ms && said->last_ms >= part->from_ms;
+    }
+}
+
+
+int64_t
+svw_said_until(const svw_view_t *view, svw_rule_id_t rule)
+{
+    int64_t            until;
+    svw_cursor_t       cursor;
+    const svw_said_t  *said;
+    const svw_node_t  *first;
+
+    first = svw_view_first(view, &cursor);
+    until = INT64_MIN;
+
+    for (said = view->key->said; first != NULL && said != NULL; said = said->next) {
+        if (said->rule == rule && said->first_ms < first->time_ms && said->last_ms > until) {
+            until = said->last_ms;
+        }
+    }
+
+    return until;
 }
 
 
@@ -158,8 +206,16 @@ svw_say_before(const svw_say_t *say)
 }
 
 
+/* Scans before this are forgotten, or not of the window: what rests on them can only be added to. */
+static int64_t
+svw_say_cut(const svw_say_t *say)
+{
+    return say->view->from_ms > say->horizon_ms ? say->view->from_ms : say->horizon_ms;
+}
+
+
 /*
- * What rests on scans that are forgotten can only be added to, not taken back.  So
+ * What rests on scans that have left the window can only be added to, not taken back.  So
  * scans that may still be taken for something else are added later; but when it
  * asks, at once.  The same an hour before the first is forgotten: what is said then
  * is what is added to.  0: nothing is left to say.

@@ -40,7 +40,7 @@ struct svw_say_s {
     void                 *data;
     int64_t               horizon_ms;   /* older scans are forgotten: what rests on them stays said */
     int64_t               fresh_ms;     /* what is taken of newer ones may change with what comes late; INT64_MAX: all has come */
-    int64_t               part_ms;      /* what rests on older ones is about to rest on forgotten ones */
+    int64_t               part_ms;      /* what rests on older ones is about to rest on some that have left the window */
     int64_t               waits_ms;     /* the first scan that was not said for that; INT64_MAX: none */
     svw_finding_t         finding;
     sv_span_t             apart;
@@ -62,7 +62,10 @@ void svw_say_done(svw_say_t *say);
 
 /* A rule is about to say, and has said, all there is of a part of a key. */
 void svw_said_begin(svw_say_t *say, const svw_rule_row_t *row, const svw_view_t *view);
-void svw_said_end(svw_say_t *say);
+void svw_said_end(svw_say_t *say, const svw_view_t *view);
+
+/* The rule is not asked about this part: what was said of it is said still. */
+void svw_said_keep(svw_say_t *say, const svw_view_t *part);
 
 /* The key is forgotten: what was said of it stays said. */
 void svw_said_forget(svw_key_t *key);

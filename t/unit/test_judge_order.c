@@ -317,6 +317,104 @@ test_order_preview(void **state)
 }
 
 
+/* Scans leave the window one by one: what is left of a burst at a site is not judged anew. */
+static void
+test_order_left(void **state)
+{
+    char       text[2][512], session[8];
+    unsigned   i, k;
+    judged_t  *j;
+
+    static const unsigned  misses[] = { 1, 10, 40, 41, 42 };
+    static const unsigned  later[] = { 20, 25, 30 };
+
+    (void) state;
+
+    for (k = 0; k < 2; k++) {
+        j = judged_new();
+
+        for (i = 0; i < 5; i++) {
+            scan(j, .serial = "A7", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .reason = "serial_unknown", .hint = 1,
+                 .minutes = misses[i]);
+        }
+
+        scan(j, .serial = "B2", .lot = "L1", .op = SVW_OP_SUPPLY, .actor = "P1", .minutes = 80);
+
+        for (i = 0; i < 3; i++) {
+            j->ref = 7 + (i + k) % 3;
+            snprintf(session, sizeof(session), "s%u", i);
+            scan(j, .serial = "C1", .lot = "L2", .session = session, .minutes = 35 * 1440 + 60 + later[(i + k) % 3]);
+        }
+
+        judged_numbered(j, text[k], sizeof(text[k]));
+    }
+
+    assert_string_equal(text[0], text[1]);
+    assert_non_null(strstr(text[0], "site_burst"));
+    assert_null(strstr(text[0], "identifier_mismatch"));
+}
+
+
+/* .. nor what is left of a lot's, by a rule that says less. */
+static void
+test_order_left_lot(void **state)
+{
+    char         site[8], serial[8];
+    unsigned     i;
+    judged_t    *j;
+    const char  *text;
+
+    (void) state;
+
+    j = judged_new();
+
+    for (i = 0; i < 6; i++) {
+        snprintf(site, sizeof(site), "P%u", i);
+        snprintf(serial, sizeof(serial), "A%u", i);
+        scan(j, .serial = serial, .lot = "L1", .actor = site, .reason = "lot_unknown", .minutes = 1 + i);
+    }
+
+    made(j, .lot = "L1", .serials = "A0 A1 A2 A3 A4 A5 A6", .minutes = 60);
+    scan(j, .serial = "C1", .lot = "L2", .session = "s1", .minutes = 35 * 1440 - 60);
+    scan(j, .serial = "C1", .lot = "L2", .session = "s2", .minutes = 35 * 1440 - 60);
+    scan(j, .serial = "A6", .lot = "L1", .actor = "P8", .reason = "lot_unknown", .minutes = 35 * 1440 + 5);
+    text = judged_text(j);
+    assert_non_null(strstr(text, "lot_burst low explained late_upload A0,A1,A2,A3,A4,A5 1,2,3,4,5,6,7"));
+    assert_non_null(strstr(text, "identifier_mismatch low explained late_upload A6 7,10"));
+    judged_free(j);
+}
+
+
+/* What is further apart than the window is not judged together, whatever is remembered when it comes. */
+static void
+test_order_apart(void **state)
+{
+    char       text[2][512];
+    unsigned   i, k, n;
+    judged_t  *j;
+
+    (void) state;
+
+    for (k = 0; k < 2; k++) {
+        j = judged_new();
+        made(j, .lot = "L1", .markets = "DE", .serials = "A1 A2 A3");
+        scan(j, .serial = "A1", .lot = "L1", .session = "s1", .country = "BR", .minutes = 60);
+
+        for (i = 0; i < 2; i++) {
+            n = i ^ k;
+            j->ref = 3 + n;
+            scan(j, .serial = n == 0 ? "A2" : "A3", .lot = "L1", .session = n == 0 ? "s2" : "s3", .country = n == 0 ? "BR" : "DE",
+                 .minutes = 36 * 1440 + (n == 0 ? 5 : 10));
+        }
+
+        judged_numbered(j, text[k], sizeof(text[k]));
+    }
+
+    assert_string_equal(text[0], text[1]);
+    assert_non_null(strstr(text[0], "traveller A2"));
+}
+
+
 int
 main(void)
 {
@@ -325,6 +423,9 @@ main(void)
         cmocka_unit_test(test_order_place),
         cmocka_unit_test(test_order_facts),
         cmocka_unit_test(test_order_preview),
+        cmocka_unit_test(test_order_left),
+        cmocka_unit_test(test_order_left_lot),
+        cmocka_unit_test(test_order_apart),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
