@@ -17,6 +17,7 @@ typedef struct {
 
 
 static int svw_final_one(svw_final_room_t *room, svw_kept_t *const *kept, size_t n, svw_final_pt final, void *data);
+static void svw_final_decided(svw_final_t *one);
 static int svw_final_gather(svw_final_room_t *room, svw_kept_t *const *kept, size_t n);
 static void svw_final_sum(svw_final_t *one, svw_kept_t *const *kept, size_t n);
 
@@ -86,13 +87,32 @@ svw_final_one(svw_final_room_t *room, svw_kept_t *const *kept, size_t n, svw_fin
     one.findings = kept;
     one.n_findings = n;
 
-    if (one.weight != SVW_WEIGHT_ASKS && room->n_refs > 0) {
-        one.decided_at = room->refs[0];
-    }
+    svw_final_decided(&one);
 
     final(data, &one);
 
     return 0;
+}
+
+
+/* Of its evidence: what decided may have been a fact, or is taken for something else since; then it is the next. */
+static void
+svw_final_decided(svw_final_t *one)
+{
+    size_t  i;
+
+    if (one->n_refs == 0) {
+        return;
+    }
+
+    if (one->weight != SVW_WEIGHT_ASKS) {
+        one->decided_at = one->refs[0];
+        return;
+    }
+
+    for (i = 0; i + 1 < one->n_refs && one->refs[i] < one->decided_at; i++) { /* void */ }
+
+    one->decided_at = one->refs[i];
 }
 
 

@@ -157,7 +157,7 @@ test_waits(void **state)
     scan(j, .serial = "B1", .lot = "L9", .actor = "P7", .minutes = 90 * 1440);
     scan(j, .serial = "B2", .lot = "L9", .actor = "P8", .minutes = 90 * 1440);
 
-    assert_cases(j, "supply_of_inactive high asks reused_pack A1 201,202 @204");
+    assert_cases(j, "supply_of_inactive high asks reused_pack A1 201,202 @202");
 }
 
 

@@ -120,6 +120,30 @@ test_market_active(void **state)
 }
 
 
+/* What decided is of the evidence: where a place that is told late did, it is the scan. */
+static void
+test_market_decided(void **state)
+{
+    judged_t  *j;
+
+    (void) state;
+
+    j = judged_new();
+    made(j, .lot = "L1", .markets = "DE");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .op = SVW_OP_SUPPLY);
+    site(j, .actor = "P1", .country = "TR", .lat = 39, .lon = 33);
+    assert_cases(j, "off_market medium asks diversion A1 1,2 @2");
+
+    j = judged_new();
+    made(j, .lot = "L1", .markets = "DE");
+    scan(j, .serial = "A1", .lot = "L1", .actor = "P1", .op = SVW_OP_SUPPLY);
+    site(j, .actor = "P1", .country = "TR", .lat = 39, .lon = 33);
+    scan(j, .serial = "A2", .lot = "L1", .actor = "P1", .op = SVW_OP_SUPPLY);
+    scan(j, .serial = "A3", .lot = "L1", .actor = "P1", .op = SVW_OP_SUPPLY);
+    assert_cases(j, "off_market high asks diversion A1,A2,A3 1,2,4,5 @4");
+}
+
+
 static void
 test_market_record(void **state)
 {
@@ -385,6 +409,7 @@ main(void)
         cmocka_unit_test(test_market),
         cmocka_unit_test(test_market_consumers),
         cmocka_unit_test(test_market_active),
+        cmocka_unit_test(test_market_decided),
         cmocka_unit_test(test_market_record),
         cmocka_unit_test(test_travel),
         cmocka_unit_test(test_volume),
