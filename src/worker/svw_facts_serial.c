@@ -17,7 +17,9 @@
 static unsigned svw_serial_ways(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, const uint32_t **made, const uint32_t **record);
 static uint64_t svw_record_content(const svw_judge_commission_t *commission);
 static int svw_record_again(const svw_facts_t *facts, uint32_t *record);
-static uint64_t svw_serial_digest(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial);
+static uint64_t svw_serial_folded(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial);
+static uint64_t svw_serial_cased(const svw_facts_t *facts, uint64_t folded, sv_span_t serial);
+static const svw_serial_t *svw_serial_like(const svw_facts_t *facts, uint64_t folded);
 static svw_serial_t *svw_serial_slot(const svw_facts_t *facts, uint64_t digest);
 static int svw_serial_again(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial, uint32_t made);
 static int svw_group_new(svw_facts_t *facts, svw_serial_t *entry, sv_span_t serial);
@@ -106,21 +108,15 @@ svw_facts_way(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, unsigne
 const svw_made_t *
 svw_facts_folded(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
 {
-    size_t               i;
-    uint64_t             digest;
     const svw_serial_t  *entry;
 
-    digest = svw_serial_digest(facts, gtin, serial);
+    entry = svw_serial_like(facts, svw_serial_folded(facts, gtin, serial));
 
-    for (i = digest >> SVW_SERIAL_CASE & facts->serial_mask; facts->serial[i].digest != 0; i = (i + 1) & facts->serial_mask) {
-        entry = &facts->serial[i];
-
-        if (entry->digest >> SVW_SERIAL_CASE == digest >> SVW_SERIAL_CASE) {
-            return svw_facts_made(facts, entry->made & SVW_GROUP ? facts->group[entry->made & ~SVW_GROUP].made[0] : entry->made);
-        }
+    if (entry == NULL) {
+        return NULL;
     }
 
-    return NULL;
+    return svw_facts_made(facts, entry->made & SVW_GROUP ? facts->group[entry->made & ~SVW_GROUP].made[0] : entry->made);
 }
 
 
@@ -158,7 +154,7 @@ svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, uint32_t mad
         return -1;
     }
 
-    digest = svw_serial_digest(facts, gtin, serial);
+    digest = svw_serial_cased(facts, svw_serial_folded(facts, gtin, serial), serial);
     entry = svw_serial_slot(facts, digest);
 
     if (entry->digest == 0) {
@@ -182,10 +178,19 @@ svw_serial_add(svw_facts_t *facts, uint64_t gtin, sv_span_t serial, uint32_t mad
 static unsigned
 svw_serial_ways(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial, const uint32_t **made, const uint32_t **record)
 {
+    uint64_t             folded;
     const svw_group_t   *group;
     const svw_serial_t  *entry;
 
-    entry = svw_serial_slot(facts, svw_serial_digest(facts, gtin, serial));
+    folded = svw_serial_folded(facts, gtin, serial);
+
+    /* most that are looked up are none: one digest is enough to see it */
+
+    if (svw_serial_like(facts, folded) == NULL) {
+        return 0;
+    }
+
+    entry = svw_serial_slot(facts, svw_serial_cased(facts, folded, serial));
 
     if (entry->digest == 0) {
         return 0;
@@ -260,10 +265,9 @@ svw_record_again(const svw_facts_t *facts, uint32_t *record)
  * only lies side by side.
  */
 static uint64_t
-svw_serial_digest(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
+svw_serial_folded(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
 {
     size_t      i;
-    uint64_t    digest;
     uint8_t     lower[SVW_SERIAL_FOLDED];
     svw_hash_t  hash;
 
@@ -274,13 +278,38 @@ svw_serial_digest(const svw_facts_t *facts, uint64_t gtin, sv_span_t serial)
     svw_hash_begin(&hash, facts->evidence->hash_key);
     svw_hash_number(&hash, gtin);
     svw_hash_span(&hash, (sv_span_t) { lower, i });
-    digest = svw_hash_end(&hash) << SVW_SERIAL_CASE;
+
+    return svw_hash_end(&hash) << SVW_SERIAL_CASE;
+}
+
+
+static uint64_t
+svw_serial_cased(const svw_facts_t *facts, uint64_t folded, sv_span_t serial)
+{
+    uint64_t    digest;
+    svw_hash_t  hash;
 
     svw_hash_begin(&hash, facts->evidence->hash_key);
     svw_hash_span(&hash, serial);
-    digest |= svw_hash_end(&hash) >> (64 - SVW_SERIAL_CASE);
+    digest = folded | svw_hash_end(&hash) >> (64 - SVW_SERIAL_CASE);
 
     return digest | (digest == 0);
+}
+
+
+/* the first that is the same but for its case; NULL: none */
+static const svw_serial_t *
+svw_serial_like(const svw_facts_t *facts, uint64_t folded)
+{
+    size_t  i;
+
+    for (i = folded >> SVW_SERIAL_CASE & facts->serial_mask; facts->serial[i].digest != 0; i = (i + 1) & facts->serial_mask) {
+        if (facts->serial[i].digest >> SVW_SERIAL_CASE == folded >> SVW_SERIAL_CASE) {
+            return &facts->serial[i];
+        }
+    }
+
+    return NULL;
 }
 
 
