@@ -35,6 +35,7 @@ static int svw_explain_echo(const svw_facts_t *facts, const svw_node_t *node);
 static int svw_echo_near(sv_span_t a, sv_span_t b);
 static int svw_explain_slip(uint32_t typed, uint32_t meant);
 static int svw_explain_form(uint32_t read, uint32_t meant);
+static int svw_expiry_last(uint32_t expiry);
 static int svw_expiry_same(uint32_t a, uint32_t b);
 static sv_day_t svw_expiry_day(uint32_t expiry);
 
@@ -519,8 +520,14 @@ svw_explain_form(uint32_t read, uint32_t meant)
     month = meant / 100 % 100;
     day = meant % 100;
 
-    if (read / 100 == meant / 100 || read == day * 10000 + month * 100 + year || read == year * 10000 + day * 100 + month
-        || read == month * 10000 + day * 100 + year)
+    if (read / 100 == meant / 100) {
+        return 1;
+    }
+
+    /* two ends of months, as most are printed, are two dates: 280229 is 280200, and 290228 not its parts in another order */
+
+    if ((read == day * 10000 + month * 100 + year || read == year * 10000 + day * 100 + month
+         || read == month * 10000 + day * 100 + year) && !(svw_expiry_last(read) && svw_expiry_last(meant)))
     {
         return 1;
     }
@@ -529,6 +536,13 @@ svw_explain_form(uint32_t read, uint32_t meant)
     b = svw_expiry_day(meant);
 
     return a != SV_DAY_NONE && b != SV_DAY_NONE && a - b <= 1 && b - a <= 1;
+}
+
+
+static int
+svw_expiry_last(uint32_t expiry)
+{
+    return svw_expiry_day(expiry) == svw_expiry_day(expiry / 100 * 100);
 }
 
 

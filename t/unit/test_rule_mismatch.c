@@ -107,6 +107,13 @@ test_unlisted(void **state)
         }
     }
 
+    /* a year later at the end of a month: not its parts in another order */
+    sv_rules_begin(&r);
+    sv_rules_line(&r, "{\"type\":\"commission\",\"lot\":\"L464Z\",\"expiry\":\"280200\",\"serials\":[\"EHCNB3DE46\"]}");
+    sv_rules_line(&r, "{\"serial\":\"EHCNB3DE46\",\"lot\":\"L464Z\",\"expiry\":\"290200\",\"outcome\":\"expiry_mismatch\"," SITE "}");
+    sv_rules_end(&r);
+    assert_string_equal(sv_rules_case(&r, "identifier_mismatch")->cause, "relabelled_expiry");
+
     /* the expiry of a second record is no other form of the first one's */
     sv_rules_begin(&r);
     sv_rules_line(&r, UNLISTED);
