@@ -158,6 +158,7 @@ create table sv.case (
 
 create index case_changed on sv.case (changed_at, case_id);
 create index case_number on sv.case (number);
+create index case_quiet on sv.case (changed_at) where status = 'new' and proposed_closure;
 
 
 -- What a rule said: replaced when there is more evidence, withdrawn when it is explained away.

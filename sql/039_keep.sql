@@ -358,7 +358,23 @@ end
 $$;
 
 
--- Cases that ended long ago, with all that belongs to them.  sv_worker.
+-- These cases go, with all that belongs to them.
+create function sv.keep_forget(p_gtins bigint[], p_cases uuid[])
+returns void
+language sql security definer
+set search_path = pg_catalog, pg_temp
+begin atomic
+  delete from sv.notification x using unnest(p_gtins, p_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
+  delete from sv.notify_case x using unnest(p_gtins, p_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
+  delete from sv.case_finding x using unnest(p_gtins, p_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
+  delete from sv.case_event x using unnest(p_gtins, p_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
+  delete from sv.case_party x using unnest(p_gtins, p_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
+  delete from sv.case_request x using unnest(p_gtins, p_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
+  delete from sv.case x using unnest(p_gtins, p_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
+end;
+
+
+-- Cases that ended long ago.  sv_worker.
 create function sv.keep_cases(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -380,18 +396,40 @@ begin
   rows := coalesce(cardinality(v_cases), 0);
   parts := 0;
   more := keep_cases.rows = p_limit;
-
-  if keep_cases.rows > 0 then
-    delete from sv.notification x using unnest(v_gtins, v_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
-    delete from sv.notify_case x using unnest(v_gtins, v_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
-    delete from sv.case_finding x using unnest(v_gtins, v_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
-    delete from sv.case_event x using unnest(v_gtins, v_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
-    delete from sv.case_party x using unnest(v_gtins, v_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
-    delete from sv.case_request x using unnest(v_gtins, v_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
-    delete from sv.case x using unnest(v_gtins, v_cases) as t (gtin, case_id) where x.gtin = t.gtin and x.case_id = t.case_id;
-  end if;
-
+  perform sv.keep_forget(v_gtins, v_cases);
   oldest := (select min(c.changed_at) from sv.case c where c.status in ('closed', 'merged'));
+end
+$$;
+
+
+-- Cases that never asked anybody and that nobody touched: most of those there
+-- are, and nobody will ever close them.  What asked once stays until a person has
+-- closed it, also when it was explained since.  p_before is no later than the
+-- judge looks back: it knows none of these any more.  sv_worker.
+create function sv.keep_quiet_cases(p_before timestamptz, p_limit integer, out rows bigint, out parts bigint, out more boolean, out oldest timestamptz)
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_gtins  bigint[];
+  v_cases  uuid[];
+begin
+  select array_agg(t.gtin), array_agg(t.case_id)
+  into v_gtins, v_cases
+  from (
+    select c.gtin, c.case_id
+    from sv.case c
+    where c.status = 'new' and c.proposed_closure and c.changed_at < p_before
+      and not exists (select from sv.case_event e
+        where e.gtin = c.gtin and e.case_id = c.case_id and (e.actor is not null or not (e.state ->> 'proposed_closure')::boolean))
+    order by c.changed_at
+    limit p_limit
+    for update of c skip locked) t;
+
+  rows := coalesce(cardinality(v_cases), 0);
+  parts := 0;
+  more := keep_quiet_cases.rows = p_limit;
+  perform sv.keep_forget(v_gtins, v_cases);
 end
 $$;
 
@@ -420,6 +458,7 @@ grant execute on function
   sv.keep_stages(timestamptz, integer),
   sv.keep_errors(timestamptz, integer),
   sv.keep_cases(timestamptz, integer),
+  sv.keep_quiet_cases(timestamptz, integer),
   sv.keep_note(text, bigint, bigint, bigint, timestamptz, timestamptz, text)
 to sv_worker;
 

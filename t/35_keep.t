@@ -95,7 +95,7 @@ subtest 'partitions ahead' => sub {
     round();
     is($sv->sql('select count(*) from sv.keep_parts(?)', 'scan'), 9, 'no more than these');
     is_deeply([sort keys %{decode_json(($sv->command('status', '--json'))[1])->{keep}}], [qw(cache_writes captures case_sessions cases findings gateways idempotency load_errors
-        loads notifications quarantine receivers refused scans sessions stages)], 'status knows every job');
+        loads notifications quarantine quiet_cases receivers refused scans sessions stages)], 'status knows every job');
 };
 
 subtest 'history of scans' => sub {
@@ -247,6 +247,14 @@ subtest 'what else goes' => sub {
           now() - case when i = 4 then interval '2189 days' else interval '2191 days' end
         from generate_series(1, 4) i}, $gtin);
     $sv->sql(q{insert into sv.case_event (n, gtin, case_id, at, kind, state) select number, gtin, case_id, now(), 'opened', to_jsonb(c) from sv.case c});
+    # 11 goes; 12 is young, 13 asked once, 14 asks, 15 was touched by a person
+    $sv->sql(q{insert into sv.case (gtin, case_id, number, rule, severity, cause, proposed_closure, first_at, last_at, opened_at, changed_at)
+        select ?, md5(i::text)::uuid, i, 'r', 'info', 'c', i <> 14, now(), now(), now(), now() - make_interval(days => case when i = 12 then 89 else 91 end)
+        from generate_series(11, 15) i}, $gtin);
+    $sv->sql(q{insert into sv.case_event (n, gtin, case_id, at, kind, actor, state)
+        select number + k, gtin, case_id, now(), 'opened', case when number = 15 and k = 100 then 'somebody' end,
+          to_jsonb(c) || case when number = 13 and k = 0 then '{"proposed_closure": false}' else '{}' end::jsonb
+        from sv.case c, unnest(array[0, 100]) k where number > 10});
     $sv->sql(q{insert into sv.scan_source (gateway, boot, first_at, last_at, last_seq, received) select 'g', i, now(), now() - make_interval(days => i) + interval '1 hour', 1, 1 from generate_series(399, 402) i});
     $sv->sql(q{insert into sv.refused (n, key, kind, code, reason, at, tried_at) select i, i, 'case', '', '', now() - make_interval(days => i) + interval '1 hour', now() from generate_series(39, 42) i});
     $sv->sql(q{insert into sv.notify_target (target, n, held_until, since) values ('old', 9, now() - interval '31 days', now() - interval '1 year'), ('new', 9, now() - interval '29 days', now() - interval '1 year')});
@@ -263,8 +271,8 @@ subtest 'what else goes' => sub {
     is($sv->sql('select state || filed::text from sv.load where load_id = 903'), 'rejectedtrue', 'its file may be delivered again');
     is_deeply($sv->dbh->selectcol_arrayref('select content from sv.quarantine order by quarantine_id'), ['secret', undef, undef, 'secret'], 'the content of what was decided long ago');
     is($sv->sql('select count(*) from sv.capture'), 2, 'captures: young ones and those that wait stay');
-    is_deeply($sv->dbh->selectcol_arrayref('select number from sv.case order by 1'), [3, 4], 'cases that ended long ago');
-    is_deeply($sv->dbh->selectcol_arrayref('select n from sv.case_event order by 1'), [3, 4], 'with their timeline');
+    is_deeply($sv->dbh->selectcol_arrayref('select number from sv.case order by 1'), [3, 4, 12 .. 15], 'cases that ended long ago, or never asked anybody');
+    is_deeply($sv->dbh->selectcol_arrayref('select n from sv.case_event order by 1'), [3, 4, 12 .. 15, 112 .. 115], 'with their timeline');
     is_deeply($sv->dbh->selectcol_arrayref('select target from sv.notify_target'), ['new'], 'a receiver that nobody knows any more');
     is_deeply($sv->dbh->selectcol_arrayref('select boot from sv.scan_source order by 1'), [399, 400], 'processes of gateways, as long as their scans');
     is_deeply($sv->dbh->selectcol_arrayref('select n from sv.refused order by 1'), [39, 40], 'what was put aside, as long as consumers are known');

@@ -53,6 +53,7 @@ static const svw_keep_job_t  svw_keep_jobs[] = {
     SVW_KEEP("scans", "keep_scans(", scan_keep, SVW_KEEP_SCANS, 0, "1000"),
     SVW_KEEP("findings", "keep_findings(", finding_keep, SVW_KEEP_DAYS, 0, "1000"),
     SVW_KEEP("cases", "keep_cases(", case_keep, SVW_KEEP_DAYS, 0, "20"),
+    SVW_KEEP("quiet_cases", "keep_quiet_cases(", work_keep, SVW_KEEP_SCANS, 0, "20"),
     SVW_KEEP_ROWS("loads", work_keep, SVW_KEEP_FIXED, 7 * SVW_KEEP_DAY, "100"),
     SVW_KEEP("load_errors", "keep_errors(", work_keep, SVW_KEEP_DAYS, 0, "1000"),
     SVW_KEEP_ROWS("quarantine", work_keep, SVW_KEEP_DAYS, 0, "100"),
