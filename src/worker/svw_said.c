@@ -59,10 +59,12 @@ svw_say_end(svw_say_t *say)
         say->finding.partial = 1;
     } else {
         said->first_ms = say->finding.first_ms;
+        said->last_ms = say->finding.last_ms;
     }
 
+    /* what is added to reaches as far as it did: cases take it for another one by the same times */
     said->digest = svw_say_digest(say);
-    said->last_ms = say->finding.last_ms;
+    said->last_ms = say->finding.last_ms > said->last_ms ? say->finding.last_ms : said->last_ms;
     said->weight = say->finding.weight;
     said->again = 1;
 

@@ -415,6 +415,41 @@ test_order_apart(void **state)
 }
 
 
+/* What was told of scans that have left the window is not lost for less that is said of others. */
+static void
+test_order_less(void **state)
+{
+    char         serial[8];
+    unsigned     i;
+    judged_t    *j;
+    const char  *text;
+
+    (void) state;
+
+    j = judged_new();
+    made(j, .lot = "L1", .serials = "A1");
+
+    /* two pharmacies, then one that guesses: in the end that is its own matter */
+
+    scan(j, .serial = "X1", .lot = "L1", .actor = "P1", .reason = "serial_unknown", .minutes = 1);
+    scan(j, .serial = "X2", .lot = "L1", .actor = "P2", .reason = "serial_unknown", .minutes = 5 * 1440);
+
+    for (i = 0; i < 16; i++) {
+        snprintf(serial, sizeof(serial), "Y%u", i);
+        scan(j, .serial = serial, .lot = "L1", .actor = "P9", .reason = "serial_unknown", .minutes = 36 * 1440 + i);
+    }
+
+    for (i = 0; i < 2; i++) {
+        scan(j, .serial = "Z1", .lot = "L1", .actor = "P5", .entry = SVW_ENTRY_MANUAL, .reason = "serial_unknown",
+             .minutes = 41 * 1440 + i);
+    }
+
+    text = judged_text(j);
+    assert_non_null(strstr(text, "X1,X2"));
+    judged_free(j);
+}
+
+
 int
 main(void)
 {
@@ -426,6 +461,7 @@ main(void)
         cmocka_unit_test(test_order_left),
         cmocka_unit_test(test_order_left_lot),
         cmocka_unit_test(test_order_apart),
+        cmocka_unit_test(test_order_less),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
