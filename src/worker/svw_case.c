@@ -155,14 +155,15 @@ svw_finding_client(const svw_finding_t *finding)
 svw_kept_t *
 svw_kept_put(svw_cases_t *cases, const svw_finding_t *finding, svw_ref_t now, int *changed)
 {
-    int          also;
-    svw_kept_t  *kept;
+    int             also;
+    svw_kept_t     *kept;
+    svw_finding_t   said;
 
     *changed = 0;
     kept = svw_kept_find(cases, finding->id);
 
     if (finding->withdrawn) {
-        if (kept != NULL && !kept->now.withdrawn) {
+        if (kept != NULL && !kept->now.withdrawn && !kept->old) {
             kept->now.withdrawn = 1;
             kept->asked = 0;
             *changed = 1;
@@ -185,15 +186,25 @@ svw_kept_put(svw_cases_t *cases, const svw_finding_t *finding, svw_ref_t now, in
         return kept;
     }
 
-    also = !kept->now.withdrawn && (finding->partial || finding->first_ms > kept->now.last_ms)
+    also = !kept->now.withdrawn && (finding->partial || kept->old || finding->first_ms > kept->now.last_ms)
            && (kept->now.weight != SVW_WEIGHT_INFO || finding->weight != SVW_WEIGHT_ASKS);
+    said = *finding;
 
-    if (svw_kept_copy(kept, finding, also ? &kept->now : NULL) != 0) {
+    /* the judge does not know what it said of more than it remembers */
+    if (also && kept->old && (said.weight < kept->now.weight
+                              || (said.weight == kept->now.weight && said.severity < kept->now.severity)))
+    {
+        said.weight = kept->now.weight;
+        said.severity = kept->now.severity;
+        said.cause = kept->now.cause;
+    }
+
+    if (svw_kept_copy(kept, &said, also ? &kept->now : NULL) != 0) {
         cases->failed = 1;
         return NULL;
     }
 
-    if (finding->weight != SVW_WEIGHT_ASKS) {
+    if (said.weight != SVW_WEIGHT_ASKS) {
         kept->asked = 0;
 
     } else if (kept->asked == 0) {

@@ -44,6 +44,7 @@ struct svw_kept_s {
     svw_kept_t     *slot_next;
     svw_kept_t     *all_next;
     unsigned        past:1;             /* another one of the same id has begun, long after */
+    unsigned        old:1;              /* the judge was built anew from later scans than its first: it is only added to */
     void           *memory;
 };
 

@@ -157,6 +157,7 @@ svw_case_load_lists(svw_case_store_t *store, svw_case_t *one, const json_t *json
     size_t         i;
     svw_ref_t     *refs;
     sv_span_t     *spans[3] = { NULL, NULL, NULL };
+    svw_kept_t    *kept;
     const json_t  *scans;
 
     scans = json_object_get(json, "scans");
@@ -176,7 +177,12 @@ svw_case_load_lists(svw_case_store_t *store, svw_case_t *one, const json_t *json
         finding->serials = spans[0];
         finding->actors = spans[1];
         finding->keys = spans[2];
-        rc = svw_cases_load_finding(store->cases, one, finding) != NULL ? 0 : -1;
+        kept = svw_cases_load_finding(store->cases, one, finding);
+        rc = kept != NULL ? 0 : -1;
+
+        if (kept != NULL) {
+            kept->old = finding->first_ms < store->since_ms;
+        }
     }
 
     free(refs);
@@ -249,8 +255,8 @@ svw_case_load_id(const json_t *json, uint8_t id[16])
 
 
 /*
- * History was told: of each finding what was said last goes into the cases.  What
- * rests on scans that are older than what was read adds to what is written.
+ * History was told: of each finding what was said last goes into the cases.  To
+ * what rests on scans that are older than what was read it is added (`old').
  */
 int
 svw_case_store_again(svw_case_store_t *store)
@@ -262,7 +268,7 @@ svw_case_store_again(svw_case_store_t *store)
     rc = store->failed ? -1 : svw_cases_final(store->again, svw_case_again_one, store);
 
     for (i = 0; i < store->n_read && rc == 0; i++) {
-        if (store->read[i].again || store->read[i].first_ms < store->since_ms) {
+        if (store->read[i].again) {
             continue;
         }
 
@@ -300,7 +306,6 @@ svw_case_again_one(void *data, const svw_final_t *final)
 
         if (read != NULL) {
             read->again = 1;
-            said.partial = read->first_ms < store->since_ms;
         }
 
         (void) svw_cases_take(store->cases, &said, final->findings[i]->found);
