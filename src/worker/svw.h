@@ -40,8 +40,9 @@
  *   svw_out        what is told to others, in order          svw_epcis       written as EPCIS 2.0
  *
  * The roles consume, notify
- *   svw_consume    scans and operations -> judge -> cases: svw_consume_stream, svw_consume_chain, svw_consume_scan,
- *                  svw_consume_fact (svw_lots), svw_consume_finding, svw_consume_build, svw_consume_refused, svw_consume_again
+ *   svw_consume    scans and operations -> judge -> cases: svw_consume_stream, svw_consume_history, svw_consume_chain,
+ *                  svw_consume_scan, svw_consume_fact (svw_lots), svw_consume_finding, svw_consume_build, svw_consume_refused,
+ *                  svw_consume_again
  *   svw_history    history, read again       svw_case_store  cases and their tables (svw_case_load)
  *   svw_notify     cases -> webhook (svw_notify_http, svw_notify_sign), log (svw_notify_lines, svw_notify_log)
  *

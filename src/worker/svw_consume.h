@@ -5,6 +5,7 @@
  *
  *   svw_consume         the loop, the transaction
  *   svw_consume_stream  streams of every Redis
+ *   svw_consume_history their events into history and to the judge
  *   svw_consume_scan    rows of history as the judge takes them
  *   svw_consume_chain   operations, in the order of the audit chain
  *   svw_consume_fact    facts that change: locations, lots (svw_lots: those that matter), recalls
@@ -142,10 +143,12 @@ size_t svw_consume_read(svw_consume_t *consume);
 void svw_consume_acknowledge(svw_consume_t *consume);
 void svw_consume_forget_blocks(svw_consume_t *consume);
 void svw_consume_lag(svw_consume_t *consume);           /* how much waits in them, for status */
-int svw_consume_history(svw_consume_t *consume, size_t first, size_t n);       /* events into sv.scan, and what is new to the judge */
 
 /* Lines of a block become events; how many are none: they are kept in `unread', if given. */
 size_t svw_consume_lines(svw_consume_t *consume, const svw_consume_event_t *of, sv_span_t lines, svw_unread_t *unread);
+
+/* svw_consume_history.c */
+int svw_consume_history(svw_consume_t *consume, size_t first, size_t n);       /* events into sv.scan, and what is new to the judge */
 
 /* svw_consume_scan.c */
 int svw_consume_feed(svw_consume_t *consume, const svw_consume_scan_t *scan);
