@@ -156,8 +156,8 @@ svw_volume_asks(const svw_view_t *view, const svw_volume_sum_t *sum, const svw_v
     if (hops) {
         switches -= 1;                  /* within a look the place changed, too */
 
-    } else if (sum->places < svw_param(params, SVW_P_VOLUME_PLACES)) {
-        switches += switches / 2;
+    } else if (sum->places < svw_param(params, SVW_P_VOLUME_PLACES) && observed->switches < switches + switches / 2) {
+        switches += switches / 2;       /* from one independent observer to the next they count as well */
     }
 
     return sum->places >= 2 && sum->switches >= switches && sum->looks >= svw_param(params, SVW_P_VOLUME_LOOKS)

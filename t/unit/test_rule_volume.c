@@ -45,6 +45,41 @@ test_copies(void **state)
 }
 
 
+/* Two places, for ten days; with `between', at the other one some hours after the first, as nobody would send a link on. */
+static unsigned
+commuted(int between)
+{
+    sv_rules_t  rules;
+
+    sv_rules_begin(&rules);
+    look(&rules, 5, 9, 0, "AT");
+    look(&rules, 6, 9, 0, "AT");
+
+    if (between) {
+        look(&rules, 6, 11, 30, "FI");
+    }
+
+    look(&rules, 7, 9, 0, "AT");
+    look(&rules, 8, 9, 0, "FI");
+    look(&rules, 10, 9, 0, "AT");
+    look(&rules, 12, 9, 0, "FI");
+    look(&rules, 14, 9, 0, "AT");
+    sv_rules_end(&rules);
+
+    return sv_rules_asking(&rules);
+}
+
+
+static void
+test_two_places(void **state)
+{
+    (void) state;
+
+    assert_int_equal(commuted(1), 1);
+    assert_int_equal(commuted(0), 0);
+}
+
+
 /* one scan, a day for each country named, so many hours after the one before */
 static unsigned
 toured(const char *countries, unsigned hours)
@@ -254,6 +289,7 @@ main(void)
 {
     const struct CMUnitTest  tests[] = {
         cmocka_unit_test(test_copies),
+        cmocka_unit_test(test_two_places),
         cmocka_unit_test(test_tour),
         cmocka_unit_test(test_changes),
         cmocka_unit_test(test_sent_on),
