@@ -28,8 +28,12 @@ create table sv.session_salt (
 create index session_salt_ref_n on sv.session_salt (ref_n);
 
 
--- As in 015_recall.sql; kind salt: key the day, f1 the salt in hexadecimal digits.
-create or replace function sv.ref_feed(
+-- What 015_recall.sql made, and kind salt: key the day, f1 the salt in hexadecimal
+-- digits.  Either side gives its first p_limit rows, so the first of both are here.
+alter function sv.ref_feed(bigint, text, text, integer) rename to ref_feed_known;
+revoke execute on function sv.ref_feed_known(bigint, text, text, integer) from sv_gateway, sv_worker;
+
+create function sv.ref_feed(
   p_n      bigint,
   p_kind   text,
   p_key    text,
@@ -49,80 +53,29 @@ returns table (
   f7       text,
   f8       text
 )
-language plpgsql stable security definer
+language sql stable security definer
 set search_path = pg_catalog, pg_temp
-set plan_cache_mode = force_custom_plan
 as $$
-#variable_conflict use_column
-declare
-  v_n     bigint := coalesce(p_n, 0);
-  v_kind  text := coalesce(p_kind, '');
-  v_key   text := coalesce(p_key, '');
-begin
-  return query
-  select u.n, u.kind, u.key, u.deleted,
-    case when not u.deleted then u.f1 end, case when not u.deleted then u.f2 end,
-    case when not u.deleted then u.f3 end, case when not u.deleted then u.f4 end,
-    case when not u.deleted then u.f5 end, case when not u.deleted then u.f6 end,
-    case when not u.deleted then u.f7 end, case when not u.deleted then u.f8 end
+  select u.n, u.kind, u.key, u.deleted, u.f1, u.f2, u.f3, u.f4, u.f5, u.f6, u.f7, u.f8
   from (
-    (
-      select c.ref_n as n, 'credential' as kind, encode(c.sha256, 'hex') as key, c.revoked as deleted,
-        c.location_id::text as f1, sv.ms(c.not_before)::text as f2, sv.ms(c.not_after)::text as f3,
-        null as f4, null as f5, null as f6, null as f7, null as f8
-      from sv.credential c
-      where c.ref_n >= v_n
-        and (c.ref_n > v_n or ('credential' collate "C", encode(c.sha256, 'hex') collate "C") > (v_kind, v_key))
-      order by c.ref_n, encode(c.sha256, 'hex') collate "C"
-      limit p_limit
-    )
+    select k.n, k.kind, k.key, k.deleted, k.f1, k.f2, k.f3, k.f4, k.f5, k.f6, k.f7, k.f8
+    from sv.ref_feed_known(p_n, p_kind, p_key, p_limit) k
     union all
     (
-      select l.ref_n, 'location', l.location_id::text, l.deleted,
-        l.gln, l.role::text, l.company, l.country, null, null, null, null
-      from sv.location l
-      where l.ref_n >= v_n
-        and (l.ref_n > v_n or ('location' collate "C", l.location_id::text collate "C") > (v_kind, v_key))
-      order by l.ref_n, l.location_id::text collate "C"
-      limit p_limit
-    )
-    union all
-    (
-      select b.ref_n, 'lot', lpad(b.gtin::text, 14, '0') || b.lot, b.recalled_at is null,
-        sv.ms(b.recalled_at)::text, sv.reason_text(b.reason, b.reference), null, null, null, null, null, null
-      from sv.lot b
-      where b.ref_n >= v_n
-        and (b.ref_n > v_n or ('lot' collate "C", (lpad(b.gtin::text, 14, '0') || b.lot) collate "C") > (v_kind, v_key))
-      order by b.ref_n, (lpad(b.gtin::text, 14, '0') || b.lot) collate "C"
-      limit p_limit
-    )
-    union all
-    (
-      select r.ref_n, 'product', lpad(r.gtin::text, 14, '0'), r.deleted,
-        r.name, r.company, left(r.lot_optional::text, 1), left(r.expiry_optional::text, 1),
-        sv.ms(r.withdrawn_at)::text, sv.reason_text(r.reason, r.reference), r.default_link,
-        left(r.partly_recalled::text, 1)
-      from sv.product r
-      where r.ref_n >= v_n
-        and (r.ref_n > v_n or ('product' collate "C", lpad(r.gtin::text, 14, '0') collate "C") > (v_kind, v_key))
-      order by r.ref_n, lpad(r.gtin::text, 14, '0') collate "C"
-      limit p_limit
-    )
-    union all
-    (
-      select s.ref_n, 'salt', s.day::text, s.salt is null,
-        encode(s.salt, 'hex'), null, null, null, null, null, null, null
+      select s.ref_n, 'salt', s.day::text, s.salt is null, encode(s.salt, 'hex'), null, null, null, null, null, null, null
       from sv.session_salt s
-      where s.ref_n >= v_n
-        and (s.ref_n > v_n or ('salt' collate "C", s.day::text collate "C") > (v_kind, v_key))
+      where s.ref_n >= coalesce(p_n, 0)
+        and (s.ref_n > coalesce(p_n, 0)
+          or ('salt' collate "C", s.day::text collate "C") > (coalesce(p_kind, ''), coalesce(p_key, '')))
       order by s.ref_n, s.day::text collate "C"
       limit p_limit
     )
   ) u
   order by u.n, u.kind collate "C", u.key collate "C"
-  limit p_limit;
-end
+  limit p_limit
 $$;
+
+grant execute on function sv.ref_feed(bigint, text, text, integer) to sv_gateway, sv_worker;
 
 
 -- There is a salt for today and one for tomorrow, and none that is older than

@@ -53,11 +53,11 @@ for my $table (qw(pack product lot location credential audit outbox idempotency)
     $sv->sql("alter table sv.$table add column more text default 'more'");
 }
 
-$sv->sql('alter function sv.ref_feed rename to ref_feed_known');
+$sv->sql('alter function sv.ref_feed rename to ref_feed_before');
 $sv->sql(q{create function sv.ref_feed(p_n bigint, p_kind text, p_key text, p_limit integer)
     returns table (n bigint, kind text, key text, deleted boolean, f1 text, f2 text, f3 text, f4 text, f5 text, f6 text, f7 text, f8 text)
     language sql security definer as $$
-      select n, kind, key, deleted, f1, f2, f3, f4, f5, f6, f7, f8 from sv.ref_feed_known(p_n, p_kind, p_key, p_limit)
+      select n, kind, key, deleted, f1, f2, f3, f4, f5, f6, f7, f8 from sv.ref_feed_before(p_n, p_kind, p_key, p_limit)
       union all
       select 1, 'anthem', 'x', false, 'la', null, null, null, null, null, null, null where coalesce(p_n, 0) < 1
       order by 1, 2, 3

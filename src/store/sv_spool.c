@@ -216,7 +216,7 @@ sv_spool_fnv(uint32_t hash, const void *data, size_t len)
 }
 
 
-/* a name that power loss takes away takes its blocks, too */
+/* A name that power loss takes away takes its blocks, too.  In the thread that writes; in a process that ends, its own. */
 static void
 sv_spool_sync_directory(const char *directory)
 {
