@@ -282,6 +282,21 @@ subtest 'salts' => sub {
     $sv->sql('update sv.session_salt set day = day - 3');
     $sv->sql('select sv.keep_salts()');
 
+    # page by page, whatever their size: each row once, in order, salts among the others
+    my $whole = $sv->dbh->selectall_arrayref(q{select n, kind, key from sv.ref_feed(0, '', '', 10000)});
+
+    for my $size (1, 2, 3) {
+        my ($at, @paged) = [0, '', ''];
+
+        while (my @page = @{$sv->dbh->selectall_arrayref('select n, kind, key from sv.ref_feed(?, ?, ?, ?)', undef, @{$at}, $size)}) {
+            push @paged, @page;
+            $at = $page[-1];
+            last if @paged > @{$whole};
+        }
+
+        is_deeply(\@paged, $whole, "pages of $size");
+    }
+
     my @row = $sv->sql(q{select kind, deleted, f1 is null from sv.ref_feed(0, '', '', 1000) where kind = 'salt' and deleted});
     is_deeply(\@row, ['salt', 1, 1], 'gateways learn of it');
 };
